@@ -1,0 +1,245 @@
+package balance
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Outcome is how one attempt at one backend ended.
+type Outcome uint8
+
+// The outcomes. Only the ones up to TooBusy say something about the backend.
+const (
+	// Success is an answer that is not a failure of the backend: any status below 500,
+	// and those 5xx that speak of the request (501, 505).
+	Success Outcome = iota
+	// ServerError is a 5xx answer.
+	ServerError
+	// ConnectFailure means that no connection came about, so nothing was sent.
+	ConnectFailure
+	// TransportFailure is a connection that broke after something may have been sent.
+	TransportFailure
+	// Timeout means that the backend gave no first byte in the time allowed.
+	Timeout
+	// TooBusy is 429, or 503 with Retry-After: the backend is well and asks for less.
+	TooBusy
+	// Canceled means that the client went away, or that another attempt won.
+	Canceled
+)
+
+var outcomeNames = [...]string{"success", "server_error", "connect_failure", "transport_failure", "timeout", "too_busy", "canceled"}
+
+// String gives the name used in metrics and logs.
+func (o Outcome) String() string { return outcomeNames[o] }
+
+// Failed reports whether the outcome counts against the backend.
+func (o Outcome) Failed() bool { return o >= ServerError && o <= Timeout }
+
+// Attempt is one request at one backend, from reservation to the last byte. The zero
+// value is ready for [Backend.Begin]. It belongs to the goroutine that carries the
+// request; the fields under "shard.mu" are also read by Tick.
+type Attempt struct {
+	// Route is what the request asks for, as [Routes.Key] names it.
+	Route RouteKey
+	// Hedge, when not nil, lets Tick ask that the request be tried elsewhere as well.
+	// It is called with no lock held, at most once an attempt, and must not block.
+	Hedge func(reason HedgeReason)
+
+	// Set by Begin.
+	backend *Backend
+	shard   *shard
+	start   time.Duration
+	load    int32 // requests in flight at the backend at the start, this one included
+	probe   bool  // the single request that tests a half-open backend
+
+	// Guarded by shard.mu.
+	prev, next *Attempt
+	waiting    bool // no first byte yet
+	hedged     bool
+
+	answered time.Duration // start to first byte; 0 before it
+	ended    bool
+}
+
+// HedgeReason says why an attempt should be tried elsewhere as well.
+type HedgeReason uint8
+
+// The reasons for a hedge.
+const (
+	HedgeNone   HedgeReason = iota
+	HedgeSilent             // the backend has gone silent
+	HedgeSlow               // the backend is known to be slow and the request is overdue
+	HedgeHung               // the backend was ejected as hung; the request has to move
+)
+
+var hedgeNames = [...]string{"none", "silent", "slow", "hung"}
+
+// String gives the name used in metrics and logs.
+func (r HedgeReason) String() string { return hedgeNames[r] }
+
+// Backend returns the backend that Begin reserved, nil before it.
+func (a *Attempt) Backend() *Backend { return a.backend }
+
+// Start returns when the attempt began.
+func (a *Attempt) Start() time.Duration { return a.start }
+
+// IsProbe reports whether this attempt is the one that tests a half-open backend.
+func (a *Attempt) IsProbe() bool { return a.probe }
+
+// Answered returns the time from start to first byte, 0 if there was none yet.
+func (a *Attempt) Answered() time.Duration { return a.answered }
+
+// sample is what one attempt leaves behind for Tick.
+type sample struct {
+	route   RouteKey
+	at      time.Duration // when it was answered or failed
+	took    time.Duration // start to first byte or failure
+	load    int32
+	outcome Outcome
+	probe   bool
+}
+
+// ringSize bounds what one shard keeps between two ticks. Past it the oldest sample is
+// overwritten: the estimates are averages and live with a part of a fast stream;
+// failures and probes are also counted apart and never lost.
+const ringSize = 64
+
+// shard is one stripe of a backend's request path. Attempts are spread over the shards
+// so that processors seldom meet on one lock.
+type shard struct {
+	mu         sync.Mutex
+	head, tail *Attempt // waiting for a first byte, oldest first
+	ring       [ringSize]sample
+	written    uint64 // samples ever written; ring[written%ringSize] is next
+	drained    uint64 // samples seen by Tick
+	_          [24]byte
+}
+
+func (s *shard) push(a *Attempt) {
+	a.prev, a.next = s.tail, nil
+	if s.tail != nil {
+		s.tail.next = a
+	} else {
+		s.head = a
+	}
+	s.tail = a
+	a.waiting = true
+}
+
+func (s *shard) remove(a *Attempt) {
+	if !a.waiting {
+		return
+	}
+	if a.prev != nil {
+		a.prev.next = a.next
+	} else {
+		s.head = a.next
+	}
+	if a.next != nil {
+		a.next.prev = a.prev
+	} else {
+		s.tail = a.prev
+	}
+	a.prev, a.next, a.waiting = nil, nil, false
+}
+
+func (s *shard) write(v sample) {
+	s.ring[s.written%ringSize] = v
+	s.written++
+}
+
+// Begin reserves a place at the backend for a: it counts as in flight from here on, so
+// that the next choice already sees it. Every Begin needs exactly one [Attempt.End].
+// The caller must not reuse a before End has returned.
+func (b *Backend) Begin(a *Attempt, now time.Duration) {
+	a.backend = b
+	a.start = now
+	a.load = int32(b.inflight.Add(1))
+	a.answered, a.ended, a.hedged = 0, false, false
+	a.shard = &b.shards[fastrand()%uint64(len(b.shards))]
+	s := a.shard
+	s.mu.Lock()
+	s.push(a)
+	s.mu.Unlock()
+	b.waiting.Add(1)
+}
+
+// FirstByte records that the backend has begun to answer with the outcome that the
+// status stands for. A second call does nothing.
+func (a *Attempt) FirstByte(now time.Duration, o Outcome) {
+	a.settle(now, o)
+}
+
+func (a *Attempt) settle(now time.Duration, o Outcome) {
+	if a.answered != 0 || a.ended {
+		return
+	}
+	b, s := a.backend, a.shard
+	took := max(now-a.start, 1)
+	if o != Canceled {
+		a.answered = took
+	}
+	s.mu.Lock()
+	s.remove(a)
+	if o != Canceled {
+		s.write(sample{route: a.Route, at: now, took: took, load: a.load, outcome: o, probe: a.probe})
+	}
+	s.mu.Unlock()
+	b.waiting.Add(-1)
+	b.note(now, o, a.probe)
+}
+
+// End releases the place. It records o for an attempt that never saw a first byte; one
+// that did keeps the outcome it had then, except that a transport failure in the middle
+// of a body still counts against the backend. A second call does nothing.
+func (a *Attempt) End(now time.Duration, o Outcome) {
+	if a.ended || a.backend == nil {
+		return
+	}
+	if a.answered == 0 {
+		a.settle(now, o)
+	} else if o == TransportFailure {
+		a.backend.note(now, o, false)
+	}
+	a.ended = true
+	b := a.backend
+	b.inflight.Add(-1)
+	b.pool.released(b)
+}
+
+// oldest returns the start of the attempt that has waited longest for a first byte, and
+// false when none waits.
+func (b *Backend) oldest() (time.Duration, bool) {
+	var first time.Duration
+	found := false
+	for i := range b.shards {
+		s := &b.shards[i]
+		s.mu.Lock()
+		if s.head != nil && (!found || s.head.start < first) {
+			first, found = s.head.start, true
+		}
+		s.mu.Unlock()
+	}
+	return first, found
+}
+
+// eachWaiting calls f with every attempt that waits for a first byte, up to limit, with
+// shard.mu held.
+func (b *Backend) eachWaiting(limit int, f func(*Attempt)) {
+	for i := range b.shards {
+		s := &b.shards[i]
+		s.mu.Lock()
+		for a := s.head; a != nil && limit > 0; a = a.next {
+			f(a)
+			limit--
+		}
+		s.mu.Unlock()
+	}
+}
+
+// counter is an atomic alone on its cache line.
+type counter struct {
+	atomic.Int64
+	_ [56]byte
+}

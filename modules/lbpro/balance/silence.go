@@ -1,0 +1,105 @@
+package balance
+
+import (
+	"fmt"
+	"time"
+)
+
+// listen finds the backends that are silent: requests wait there, and nothing has been
+// answered for several times the usual gap. The evidence is the backend's: requests that
+// are merely long do not count, because a kind of request that is known to take long is
+// not overdue, and a kind that is not known proves nothing. When most backends with
+// waiting requests are silent at once, the cause is shared (this machine, the network,
+// the database behind all of them) and none is called silent.
+func (p *Pool) listen(all []*Backend, o Options, now time.Duration) {
+	busy, quiet := 0, 0
+	for _, b := range all {
+		if b.waiting.Load() > 0 {
+			busy++
+			if p.quiet(b, now) > 0 {
+				quiet++
+			}
+		}
+	}
+	shared := quiet > 1 && 2*quiet > busy
+	for _, b := range all {
+		length := time.Duration(0)
+		if !shared && b.waiting.Load() > 0 {
+			length = p.quiet(b, now)
+		}
+		was := b.silent.Load()
+		if was != (length > 0) {
+			b.silent.Store(length > 0)
+		}
+		if length >= o.Eject.Hang && o.Eject.Hang > 0 && b.State() == Serving {
+			b.mu.Lock()
+			p.eject(b, ReasonHung, fmt.Sprintf("%d requests waiting, no answer for %v, usually every %.0f ms",
+				b.waiting.Load(), length.Round(time.Millisecond), b.est.gap*1000), o, now)
+			b.mu.Unlock()
+		}
+	}
+}
+
+// quiet returns for how long the backend has been silent, 0 when it is not.
+func (p *Pool) quiet(b *Backend, now time.Duration) time.Duration {
+	first, ok := b.oldest()
+	if !ok {
+		return 0
+	}
+	b.mu.Lock()
+	e := &b.est
+	length := now - max(first, e.answered)
+	usual := time.Duration((e.gap + 4*e.gapDev) * silentGaps * float64(time.Second))
+	b.mu.Unlock()
+	if length < silentFloor || length < usual {
+		return 0
+	}
+	evidence := 0.0
+	b.eachWaiting(16, func(a *Attempt) {
+		if x := p.routes.expect(a.Route); x.evidence > 0 && (now-a.start).Seconds() > x.overdue {
+			evidence += x.evidence
+		}
+	})
+	if evidence < 0.99 {
+		return 0
+	}
+	return length
+}
+
+// findHedges collects the requests that should be tried elsewhere as well: overdue for
+// their kind, on a backend that is silent, ejected, being probed, or known to be slow.
+func (p *Pool) findHedges(all []*Backend, now time.Duration, median float64) {
+	if len(all) < 2 {
+		return
+	}
+	for _, b := range all {
+		if b.waiting.Load() == 0 {
+			continue
+		}
+		reason := HedgeNone
+		b.mu.Lock()
+		switch {
+		case b.State() == Ejected && b.health.reason == ReasonHung:
+			reason = HedgeHung
+		case b.silent.Load():
+			reason = HedgeSilent
+		case b.State() != Serving || (b.est.seen >= routeKnown && b.est.speed > laggard*median):
+			reason = HedgeSlow
+		}
+		b.mu.Unlock()
+		if reason == HedgeNone {
+			continue
+		}
+		b.eachWaiting(hedgeScan, func(a *Attempt) {
+			if a.hedged || a.Hedge == nil {
+				return
+			}
+			x := p.routes.expect(a.Route)
+			if reason != HedgeHung && (x.evidence == 0 || (now-a.start).Seconds() < x.overdue) {
+				return
+			}
+			a.hedged = true
+			p.hedges = append(p.hedges, hedgeCall{a.Hedge, reason})
+		})
+	}
+}

@@ -1,0 +1,48 @@
+package balance
+
+import (
+	"math"
+	"time"
+)
+
+func (b *Backend) publishWeight(o Options, now time.Duration) {
+	b.mu.Lock()
+	b.publishWeightLocked(o, now)
+	b.mu.Unlock()
+}
+
+// publishWeightLocked multiplies the operator's weight, advice and slow start. b.mu is
+// held.
+func (b *Backend) publishWeightLocked(o Options, now time.Duration) {
+	storeFloat(&b.weight, b.configured*b.advised*b.rampLocked(o.SlowStart, now))
+}
+
+// rampLocked returns how far slow start has come, MinWeight to 1.
+func (b *Backend) rampLocked(o SlowStartOptions, now time.Duration) float64 {
+	h := &b.health
+	if h.ramp == 0 || o.Window <= 0 || now-h.ramp >= o.Window {
+		h.ramp = 0
+		return 1
+	}
+	x := max(0, float64(now-h.ramp)/float64(o.Window))
+	return max(o.MinWeight, math.Pow(x, 1/max(o.Aggression, 0.1)))
+}
+
+// SetWeight sets the operator's weight: a share relative to 1; 0 takes no new requests.
+func (b *Backend) SetWeight(w float64, now time.Duration) {
+	o := b.pool.Options()
+	b.mu.Lock()
+	b.configured = w
+	b.publishWeightLocked(o, now)
+	b.mu.Unlock()
+}
+
+// Advise sets what others think of the path to the backend: a factor in (0, 1], 1 when
+// they have nothing to say.
+func (b *Backend) Advise(f float64, now time.Duration) {
+	o := b.pool.Options()
+	b.mu.Lock()
+	b.advised = f
+	b.publishWeightLocked(o, now)
+	b.mu.Unlock()
+}
