@@ -1,0 +1,70 @@
+package testbed
+
+import "time"
+
+const (
+	// reactionWindow is the period over which an arrival rate is taken.
+	reactionWindow = 200 * time.Millisecond
+	stopShare      = 0.2
+	returnShare    = 0.5
+)
+
+// Never is a reaction that did not come.
+const Never = time.Duration(-1)
+
+// Reaction is how a balancer treated one backend around one fault.
+type Reaction struct {
+	Backend int
+	Fault   Fault
+	// Stop is the time from the fault's onset to the first moment from which on the
+	// backend's arrival rate is below a fifth of its fair one, both over the next
+	// 200 ms and over the rest of the fault; Never when there is none.
+	Stop time.Duration
+	// Return is the time from the fault's end to the first 200 ms in which the backend
+	// gets at least half of its fair arrival rate; Never when there are none.
+	Return time.Duration
+}
+
+// Reactions measures the reaction to each fault that begins after the epoch and lasts
+// for at least a second, from each backend's statistics; the fair rate is the load's
+// times FairShare. A backend whose port is closed sees no arrivals, so Stop is 0 for
+// Refuse and Restart, and tells nothing.
+func (s Scenario) Reactions(stats []Stats) []Reaction {
+	var all []Reaction
+	for i, b := range s.Backends {
+		for _, f := range b.Faults {
+			if f.At <= 0 || f.For < time.Second {
+				continue
+			}
+			end := min(f.end(), s.Load.Duration)
+			fair := s.Load.Rate * s.FairShare(i)
+			all = append(all, Reaction{
+				Backend: i, Fault: f,
+				Stop:   stopped(stats[i], f.At, end, fair),
+				Return: returned(stats[i], end, s.Load.Duration, fair),
+			})
+		}
+	}
+	return all
+}
+
+func stopped(s Stats, onset, end time.Duration, fair float64) time.Duration {
+	rest := s.Between(onset, end)
+	for t := onset; t+reactionWindow <= end; t += SeriesStep {
+		next := float64(s.Between(t, t+reactionWindow))
+		if next < stopShare*fair*reactionWindow.Seconds() && float64(rest) < stopShare*fair*(end-t).Seconds() {
+			return t - onset
+		}
+		rest -= s.Between(t, t+SeriesStep)
+	}
+	return Never
+}
+
+func returned(s Stats, end, horizon time.Duration, fair float64) time.Duration {
+	for t := end; t+reactionWindow <= horizon; t += SeriesStep {
+		if float64(s.Between(t, t+reactionWindow)) >= returnShare*fair*reactionWindow.Seconds() {
+			return t - end
+		}
+	}
+	return Never
+}
