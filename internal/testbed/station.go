@@ -42,7 +42,8 @@ type job struct {
 type stage int
 
 const (
-	queued stage = iota
+	outside stage = iota // not yet arrived
+	queued
 	inService
 	gone // answered, killed, or dropped from the queue
 )
@@ -92,6 +93,7 @@ func (s *station) enter(demand time.Duration) *job {
 	if s.waiting >= s.capacity {
 		return nil
 	}
+	j.stage = queued
 	s.queue = append(s.queue, j)
 	s.waiting++
 	return j
