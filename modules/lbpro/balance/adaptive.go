@@ -16,11 +16,7 @@ type Adaptive struct {
 	Band float64
 }
 
-const (
-	scanAll   = 48
-	drawn     = 24
-	bandValue = 0.1
-)
+const bandValue = 0.1
 
 // Pick implements [Picker].
 func (a Adaptive) Pick(list []*Backend, c *Choice) int {
@@ -28,65 +24,13 @@ func (a Adaptive) Pick(list []*Backend, c *Choice) int {
 	if band <= 0 {
 		band = bandValue
 	}
-	var index [scanAll]int32
-	var score [scanAll]float32
-	var weight [scanAll]float32
-	n := len(list)
-	from, step, look := 0, 1, n
-	if n > scanAll {
-		look = drawn
-		from = randBelow(n)
-		step = coprimeStep(n)
-	}
-	best := float32(0)
-	k := 0
-	for i, j := 0, from; i < n && k < look; i++ {
-		b := list[j]
-		if c.Eligible(b) {
-			w := b.Weight()
-			s := float32(b.Cost() * crowding(float64(b.inflight.Load()+1), b.Width()*w))
-			index[k], score[k], weight[k] = int32(j), s, float32(w)
-			if k == 0 || s < best {
-				best = s
-			}
-			k++
-		}
-		if j += step; j >= n {
-			j -= n
+	var t tally
+	w := newWalk(len(list))
+	for ; w.left > 0 && t.n < w.look; w.next() {
+		if b := list[w.at]; c.Eligible(b) {
+			weight := b.Weight()
+			t.add(w.at, b.Cost()*crowding(float64(b.inflight.Load()+1), b.Width()*weight), weight)
 		}
 	}
-	if k == 0 {
-		return -1
-	}
-	limit := best * float32(1+band)
-	sum := float32(0)
-	chosen := -1
-	for i := range k {
-		if score[i] > limit {
-			continue
-		}
-		// Weighted reservoir: the i-th equal one replaces the choice with weight/sum.
-		sum += weight[i]
-		if chosen < 0 || float32(randFloat())*sum < weight[i] {
-			chosen = int(index[i])
-		}
-	}
-	return chosen
-}
-
-// coprimeStep returns a random step that visits all of n places before it repeats one.
-func coprimeStep(n int) int {
-	for {
-		s := 1 + randBelow(n-1)
-		if gcd(s, n) == 1 {
-			return s
-		}
-	}
-}
-
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
+	return t.draw(band)
 }

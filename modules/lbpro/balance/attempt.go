@@ -24,11 +24,13 @@ const (
 	Timeout
 	// TooBusy is 429, or 503 with Retry-After: the backend is well and asks for less.
 	TooBusy
-	// Canceled means that the client went away, or that another attempt won.
+	// Canceled means that the client went away, or that the attempt was not needed.
 	Canceled
+	// Outrun means that a hedge, begun later at another backend, answered first.
+	Outrun
 )
 
-var outcomeNames = [...]string{"success", "server_error", "connect_failure", "transport_failure", "timeout", "too_busy", "canceled"}
+var outcomeNames = [...]string{"success", "server_error", "connect_failure", "transport_failure", "timeout", "too_busy", "canceled", "outrun"}
 
 // String gives the name used in metrics and logs.
 func (o Outcome) String() string { return outcomeNames[o] }
@@ -55,8 +57,8 @@ type Attempt struct {
 
 	// Guarded by shard.mu.
 	prev, next *Attempt
-	waiting    bool // no first byte yet
-	hedged     bool
+	waiting    bool        // no first byte yet
+	hedged     HedgeReason // why Tick asked for a hedge; HedgeNone until then
 
 	answered time.Duration // start to first byte; 0 before it
 	ended    bool
@@ -83,6 +85,9 @@ func (a *Attempt) Backend() *Backend { return a.backend }
 
 // Start returns when the attempt began.
 func (a *Attempt) Start() time.Duration { return a.start }
+
+// MarkProbe says, before Begin, that this is the request that tests a half-open backend.
+func (a *Attempt) MarkProbe() { a.probe = true }
 
 // IsProbe reports whether this attempt is the one that tests a half-open backend.
 func (a *Attempt) IsProbe() bool { return a.probe }
@@ -156,13 +161,14 @@ func (b *Backend) Begin(a *Attempt, now time.Duration) {
 	a.backend = b
 	a.start = now
 	a.load = int32(b.inflight.Add(1))
-	a.answered, a.ended, a.hedged = 0, false, false
+	a.answered, a.ended, a.hedged = 0, false, HedgeNone
 	a.shard = &b.shards[fastrand()%uint64(len(b.shards))]
 	s := a.shard
 	s.mu.Lock()
 	s.push(a)
 	s.mu.Unlock()
 	b.waiting.Add(1)
+	b.Totals.Requests.Add(1)
 }
 
 // FirstByte records that the backend has begun to answer with the outcome that the
@@ -177,17 +183,21 @@ func (a *Attempt) settle(now time.Duration, o Outcome) {
 	}
 	b, s := a.backend, a.shard
 	took := max(now-a.start, 1)
-	if o != Canceled {
+	judged := o < Canceled
+	if judged {
 		a.answered = took
 	}
 	s.mu.Lock()
 	s.remove(a)
-	if o != Canceled {
+	if o == Outrun && a.hedged == HedgeSlow {
+		o = Canceled // slow is not silent: it might have answered yet
+	}
+	if judged {
 		s.write(sample{route: a.Route, at: now, took: took, load: a.load, outcome: o, probe: a.probe})
 	}
 	s.mu.Unlock()
 	b.waiting.Add(-1)
-	b.note(now, o, a.probe)
+	b.note(a, o)
 }
 
 // End releases the place. It records o for an attempt that never saw a first byte; one
@@ -200,7 +210,7 @@ func (a *Attempt) End(now time.Duration, o Outcome) {
 	if a.answered == 0 {
 		a.settle(now, o)
 	} else if o == TransportFailure {
-		a.backend.note(now, o, false)
+		a.backend.note(a, o)
 	}
 	a.ended = true
 	b := a.backend

@@ -33,39 +33,52 @@ type Backend struct {
 
 	// Written by every request.
 	inflight counter
-	waiting  counter // in flight without a first byte
-	fails    counter // failures since the last success
+	waiting  counter      // in flight without a first byte
+	fails    counter      // failures since the last success
+	outruns  counter      // attempts outrun since the last answer
+	outrunAt atomic.Int64 // start of the first of them; 0 for none
 	shards   []shard
 
 	// Published by Tick and by operators; read by pickers.
 	state   atomic.Uint32
 	silent  atomic.Bool
-	probing atomic.Bool   // the probe of a half-open backend is under way
+	resting atomic.Bool   // it asked for less by Retry-After
+	wanted  atomic.Bool   // one request is wanted as a probe
 	cost    atomic.Uint64 // float64 bits: see Cost
 	width   atomic.Uint64 // float64 bits: see Width
 	weight  atomic.Uint64 // float64 bits: see Weight
 	limit   atomic.Int64  // most requests in flight; 0 is no limit
 	backup  atomic.Bool
+	base    atomic.Uint64 // float64 bits: see Base
+	latency latency
 
 	// Totals for the metrics.
 	Totals Totals
+	// Data is whatever Pool.Attach returned for this backend.
+	Data any
 
 	mu         sync.Mutex // guards what follows; see the package's lock order
 	est        estimate
 	health     health
-	configured float64 // the operator's weight, 1 by default
+	configured float64 // the weight in force, 1 by default
+	fromConfig float64 // the weight that the configuration gave; an operator may set another
 	advised    float64 // path health and advice from elsewhere, 1 when neutral
 	drain      Drain
+	restUntil  time.Duration
 }
 
 func newBackend(p *Pool, id string, now time.Duration) *Backend {
-	b := &Backend{ID: id, pool: p, configured: 1, advised: 1}
+	b := &Backend{ID: id, pool: p, configured: 1, fromConfig: 1, advised: 1}
 	b.shards = make([]shard, max(1, min(4, runtime.GOMAXPROCS(0))))
 	b.est.init(now)
+	if p.Attach != nil {
+		b.Data = p.Attach(b)
+	}
 	b.health.since = now
 	b.cost.Store(math.Float64bits(1))
 	b.width.Store(math.Float64bits(1))
 	b.weight.Store(math.Float64bits(1))
+	b.base.Store(math.Float64bits(1))
 	return b
 }
 
@@ -108,5 +121,5 @@ func (b *Backend) Limit() int64 { return b.limit.Load() }
 
 // Open reports whether the backend takes an ordinary request now.
 func (b *Backend) Open() bool {
-	return State(b.state.Load()) == Serving && !b.silent.Load() && b.weight.Load() != 0 && !b.Full()
+	return State(b.state.Load()) == Serving && !b.silent.Load() && !b.resting.Load() && b.weight.Load() != 0 && !b.Full()
 }

@@ -43,6 +43,9 @@ func (c *Choice) HasTried(b *Backend) bool {
 	return false
 }
 
+// Reset forgets what was tried, for a request that starts over from the queue.
+func (c *Choice) Reset() { c.n = 0 }
+
 // Tries returns how many backends were tried.
 func (c *Choice) Tries() int { return c.n }
 
@@ -55,11 +58,11 @@ func (c *Choice) Eligible(b *Backend) bool {
 	}
 	switch c.tier {
 	case tierOpen:
-		if s != Serving || b.silent.Load() || b.backup.Load() {
+		if s != Serving || b.silent.Load() || b.resting.Load() || b.backup.Load() {
 			return false
 		}
 	case tierBackup:
-		if s != Serving || b.silent.Load() {
+		if s != Serving || b.silent.Load() || b.resting.Load() {
 			return false
 		}
 	case tierSilent:
@@ -80,12 +83,11 @@ type Picker interface {
 	Pick(list []*Backend, c *Choice) int
 }
 
-// Choose picks a backend from list, whose members belong to p: first the half-open ones
-// that want a probe, then by the policy, with lower standards step by step. It returns
-// -1 when every backend is full or draining. probe is true for the request that tests a
-// half-open backend. Choose does not reserve; follow it with [Backend.Begin].
+// Choose picks a backend from list, whose members belong to p: first those that want a
+// probe, then by the policy, with lower standards step by step. It returns
+// -1 when every backend is full or draining. probe is true for the request that is a probe. Choose does not reserve; follow it with [Backend.Begin].
 func (p *Pool) Choose(list []*Backend, policy Picker, c *Choice) (index int, probe bool) {
-	if p.halfOpen.Load() > 0 && c.n == 0 {
+	if p.wanted.Load() > 0 && c.n == 0 {
 		if i := p.claimProbe(list, c); i >= 0 {
 			return i, true
 		}
@@ -104,16 +106,26 @@ func (p *Pool) Choose(list []*Backend, policy Picker, c *Choice) (index int, pro
 	return -1, false
 }
 
-// claimProbe takes the probe of a half-open backend. Requests that cannot be repeated
+// PickOpen asks the policy among the backends in good standing that were not tried.
+func (c *Choice) PickOpen(list []*Backend, policy Picker) int {
+	c.tier = tierOpen
+	return policy.Pick(list, c)
+}
+
+// claimProbe takes the probe that a half-open or silent backend wants. Requests that cannot be repeated
 // are spared: should the probe fail, nobody must notice.
 func (p *Pool) claimProbe(list []*Backend, c *Choice) int {
 	if !c.Idempotent {
 		return -1
 	}
 	for i, b := range list {
-		if State(b.state.Load()) == HalfOpen && !b.Full() && b.probing.CompareAndSwap(false, true) {
+		if b.wanted.Load() && !b.Full() && b.wanted.CompareAndSwap(true, false) {
+			p.wanted.Add(-1)
 			return i
 		}
 	}
 	return -1
 }
+
+// Unprobe gives back a probe that Choose has claimed and that will not be sent.
+func (b *Backend) Unprobe() { b.wanted.Store(true) }

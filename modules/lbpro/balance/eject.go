@@ -6,19 +6,25 @@ import (
 	"time"
 )
 
-// note is the request path's part of health: consecutive failures and probes, seen at
-// once rather than at the next tick.
-func (b *Backend) note(now time.Duration, o Outcome, probe bool) {
+// note is the request path's part of health: consecutive failures, silence and probes,
+// seen at once rather than at the next tick.
+func (b *Backend) note(a *Attempt, o Outcome) {
 	switch {
-	case o == Success || o == TooBusy:
-		if b.fails.Load() != 0 {
-			b.fails.Store(0)
-		}
+	case o == Outrun:
+		b.outruns.Add(1)
+		b.outrunAt.CompareAndSwap(0, int64(max(a.start, 1)))
+	case o == Canceled:
 	case o.Failed():
 		b.fails.Add(1)
+	case b.fails.Load() != 0:
+		b.fails.Store(0)
 	}
-	if probe && o == Canceled {
-		b.probing.Store(false) // it proved nothing; the next request is the probe
+	if o < Canceled && b.outruns.Load() != 0 {
+		b.outruns.Store(0)
+		b.outrunAt.Store(0)
+	}
+	if a.probe && o == Canceled && b.State() == HalfOpen {
+		b.wanted.Store(true) // it proved nothing; the next request is the probe
 	}
 }
 
@@ -36,8 +42,9 @@ func (p *Pool) judge(all []*Backend, o Options, now time.Duration, median float6
 				p.judgeOne(b, o, now, median)
 			}
 		case HalfOpen:
-			if b.probing.Load() && now-b.health.probeAt > o.Eject.BaseTime && b.waiting.Load() > 0 {
-				// The probe hangs: as good as failed.
+			if b.outruns.Load() > 0 {
+				p.eject(b, b.health.reason, "the probe got no answer while others did", o, now)
+			} else if first, ok := b.oldest(); ok && now-first > o.Eject.BaseTime && !b.wanted.Load() && p.late(b, now) {
 				p.eject(b, b.health.reason, "the probe got no answer in "+o.Eject.BaseTime.String(), o, now)
 			}
 		}
@@ -147,16 +154,11 @@ func (p *Pool) mayEject(b *Backend, o Options) bool {
 	return total > 1 && float64(out+1) <= float64(total)*o.Eject.MaxPercent/100
 }
 
-// setState moves the backend and keeps the count of half-open ones. b.mu is held.
+// setState moves the backend b.mu is held.
 func (p *Pool) setState(b *Backend, s State, why Reason, detail string, now time.Duration) {
-	old := b.State()
-	if old == HalfOpen {
-		p.halfOpen.Add(-1)
-	}
-	if s == HalfOpen {
-		p.halfOpen.Add(1)
-	}
-	b.probing.Store(false)
+	b.outruns.Store(0)
+	b.outrunAt.Store(0)
+	b.wanted.Store(s == HalfOpen)
 	b.health.since, b.health.reason, b.health.detail = now, why, detail
 	b.state.Store(uint32(s))
 }
@@ -195,6 +197,7 @@ func (p *Pool) restore(b *Backend, now time.Duration) {
 	b.est.ok, b.est.all = 0, 0
 	b.est.speed = min(b.est.speed, 1)
 	b.est.answered = now
+	b.latency.forget()
 	p.events = append(p.events, Event{Kind: EventRestored, Pool: p, Backend: b, Reason: why})
 }
 

@@ -37,8 +37,7 @@ type health struct {
 	slowSum    float64       // and their relative times, load taken out
 	slow       int           // slow windows in a row
 
-	probeAt   time.Duration // when the half-open probe was sent
-	silentAt  time.Duration
+	sounded   time.Duration // when a silent backend was last given a request to see
 	lastError string
 	lastErrAt time.Duration
 }

@@ -61,7 +61,7 @@ func DefaultOptions() Options {
 			SuccessRateStdev:    1.9,
 			LatencyFactor:       5,
 			LatencyWindows:      5,
-			Hang:                time.Second,
+			Hang:                5 * time.Second,
 			BaseTime:            time.Second,
 			MaxTime:             time.Minute,
 			MaxPercent:          50,

@@ -17,13 +17,17 @@ type Pool struct {
 	// called by Tick and by the operator's calls, with no lock held.
 	OnEvent func(Event)
 
+	// Attach, when set before the first Join, makes the caller's own data of a backend.
+	Attach func(*Backend) any
+
 	mu       sync.Mutex // guards opts, byID and the making of a new backends slice
 	opts     Options
 	byID     map[string]*Backend
 	backends atomic.Pointer[[]*Backend]
 
-	halfOpen atomic.Int32 // backends that want a probe
+	wanted   atomic.Int32 // backends that want a probe; set by Tick
 	panicked atomic.Bool
+	census   census
 	active   counter // requests between admission and end, for the retry budget
 	Budget   Budget
 	Queue    Queue
@@ -131,13 +135,23 @@ func (p *Pool) Leave(id string) {
 	next := slices.DeleteFunc(slices.Clone(*p.backends.Load()), func(x *Backend) bool { return x == b })
 	p.backends.Store(&next)
 	b.mu.Lock()
-	if b.State() == HalfOpen {
-		p.halfOpen.Add(-1)
-	}
 	b.state.Store(uint32(Draining))
 	b.mu.Unlock()
 }
 
+// Outage reports whether no backend has answered since it last failed: there is nobody
+// to try. A pool without backends is not in an outage.
+func (p *Pool) Outage() bool {
+	all := p.Backends()
+	for _, b := range all {
+		if b.fails.Load() == 0 && b.State() != Draining {
+			return false
+		}
+	}
+	return len(all) > 0
+}
+
+// meanKnown reports whether the pool has had traffic.
 func (p *Pool) meanKnown() bool {
 	for _, b := range *p.backends.Load() {
 		if b.Totals.Requests.Load() > 0 {

@@ -14,7 +14,7 @@ import (
 func (p *Pool) listen(all []*Backend, o Options, now time.Duration) {
 	busy, quiet := 0, 0
 	for _, b := range all {
-		if b.waiting.Load() > 0 {
+		if b.waiting.Load() > 0 || b.outruns.Load() > 0 {
 			busy++
 			if p.quiet(b, now) > 0 {
 				quiet++
@@ -24,13 +24,16 @@ func (p *Pool) listen(all []*Backend, o Options, now time.Duration) {
 	shared := quiet > 1 && 2*quiet > busy
 	for _, b := range all {
 		length := time.Duration(0)
-		if !shared && b.waiting.Load() > 0 {
+		if !shared {
 			length = p.quiet(b, now)
 		}
-		was := b.silent.Load()
-		if was != (length > 0) {
+		if (length > 0) != b.silent.Load() {
 			b.silent.Store(length > 0)
+			if length == 0 && b.State() == Serving {
+				b.wanted.Store(false)
+			}
 		}
+		p.sound(b, length, now)
 		if length >= o.Eject.Hang && o.Eject.Hang > 0 && b.State() == Serving {
 			b.mu.Lock()
 			p.eject(b, ReasonHung, fmt.Sprintf("%d requests waiting, no answer for %v, usually every %.0f ms",
@@ -40,30 +43,52 @@ func (p *Pool) listen(all []*Backend, o Options, now time.Duration) {
 	}
 }
 
+// sound lets a single request through to a silent backend on which nothing waits any
+// more, to see whether it is back: hedges have taken its requests over, so it cannot
+// show it otherwise. The intervals grow with the silence.
+func (p *Pool) sound(b *Backend, length, now time.Duration) {
+	if length == 0 || b.waiting.Load() > 0 || b.State() != Serving || b.wanted.Load() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if wait := min(max(soundLeast, length*soundGrowth/100), soundMost); now-b.health.sounded >= wait {
+		b.health.sounded = now
+		b.wanted.Store(true)
+	}
+}
+
 // quiet returns for how long the backend has been silent, 0 when it is not.
 func (p *Pool) quiet(b *Backend, now time.Duration) time.Duration {
+	b.mu.Lock()
+	e := &b.est
+	answered := e.answered
+	usual := time.Duration((e.gap + 4*e.gapDev) * silentGaps * float64(time.Second))
+	b.mu.Unlock()
+	if at := b.outrunAt.Load(); at != 0 {
+		// Requests have been answered elsewhere in the time it did not answer them.
+		return now - max(time.Duration(at), answered)
+	}
 	first, ok := b.oldest()
 	if !ok {
 		return 0
 	}
-	b.mu.Lock()
-	e := &b.est
-	length := now - max(first, e.answered)
-	usual := time.Duration((e.gap + 4*e.gapDev) * silentGaps * float64(time.Second))
-	b.mu.Unlock()
-	if length < silentFloor || length < usual {
+	length := now - max(first, answered)
+	if length < silentFloor || length < usual || !p.late(b, now) {
 		return 0
 	}
+	return length
+}
+
+// late reports whether enough of the requests that wait at b are overdue for their kind.
+func (p *Pool) late(b *Backend, now time.Duration) bool {
 	evidence := 0.0
 	b.eachWaiting(16, func(a *Attempt) {
 		if x := p.routes.expect(a.Route); x.evidence > 0 && (now-a.start).Seconds() > x.overdue {
 			evidence += x.evidence
 		}
 	})
-	if evidence < 0.99 {
-		return 0
-	}
-	return length
+	return evidence > 0.99
 }
 
 // findHedges collects the requests that should be tried elsewhere as well: overdue for
@@ -81,7 +106,7 @@ func (p *Pool) findHedges(all []*Backend, now time.Duration, median float64) {
 		switch {
 		case b.State() == Ejected && b.health.reason == ReasonHung:
 			reason = HedgeHung
-		case b.silent.Load():
+		case b.silent.Load() || b.outruns.Load() > 0:
 			reason = HedgeSilent
 		case b.State() != Serving || (b.est.seen >= routeKnown && b.est.speed > laggard*median):
 			reason = HedgeSlow
@@ -91,14 +116,18 @@ func (p *Pool) findHedges(all []*Backend, now time.Duration, median float64) {
 			continue
 		}
 		b.eachWaiting(hedgeScan, func(a *Attempt) {
-			if a.hedged || a.Hedge == nil {
+			if a.hedged != HedgeNone || a.Hedge == nil {
 				return
 			}
 			x := p.routes.expect(a.Route)
-			if reason != HedgeHung && (x.evidence == 0 || (now-a.start).Seconds() < x.overdue) {
+			limit := x.overdue
+			if a.probe {
+				limit = x.mean // it is there to find out, and should not suffer for it
+			}
+			if reason != HedgeHung && (x.evidence == 0 || (now-a.start).Seconds() < limit) {
 				return
 			}
-			a.hedged = true
+			a.hedged = reason
 			p.hedges = append(p.hedges, hedgeCall{a.Hedge, reason})
 		})
 	}

@@ -12,6 +12,10 @@ const (
 	// deviations, a backend must let pass to be silent; silentFloor is the least time.
 	silentGaps  = 1.5
 	silentFloor = 15 * time.Millisecond
+	// soundLeast, soundMost and soundGrowth (percent of the silence so far) space the
+	// requests that see whether a silent backend is back.
+	soundLeast, soundMost = 20 * time.Millisecond, 500 * time.Millisecond
+	soundGrowth           = 70
 	// laggard is how many times slower than the pool's median a backend must be for
 	// overdue requests on it to be tried elsewhere.
 	laggard = 3
@@ -46,6 +50,8 @@ func (p *Pool) Tick(now, every time.Duration) {
 	for _, b := range all {
 		p.publish(b, o, now, median)
 	}
+	p.countWanted(all)
+	p.census.take(all)
 	p.panicCheck(all, o)
 	if o.Hedge && !held {
 		p.findHedges(all, now, median)
@@ -89,6 +95,7 @@ func (p *Pool) drainSamples(b *Backend, o Options, now time.Duration) {
 	for i := range p.scratch {
 		s := &p.scratch[i]
 		b.est.outcome(s)
+		b.latency.observe(s)
 		b.est.gapSample(s.at, s.at-s.took)
 		b.health.add(s.outcome.Failed())
 		if s.probe {
@@ -144,6 +151,9 @@ func (p *Pool) median(all []*Backend, now time.Duration) float64 {
 func (p *Pool) publish(b *Backend, o Options, now time.Duration, median float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.resting.Load() && now >= b.restUntil {
+		b.resting.Store(false)
+	}
 	e := &b.est
 	e.fit(now)
 	e.decay(now)
@@ -169,7 +179,19 @@ func (p *Pool) publish(b *Backend, o Options, now time.Duration, median float64)
 	sr := e.success()
 	storeFloat(&b.cost, max(cost, 1e-6)/(sr*sr))
 	storeFloat(&b.width, width)
+	b.latency.publish(now, p.mean, sr, b.waiting.Load() == 0)
 	b.publishWeightLocked(o, now)
+}
+
+// countWanted tells the request path how many backends want a probe.
+func (p *Pool) countWanted(all []*Backend) {
+	n := int32(0)
+	for _, b := range all {
+		if b.wanted.Load() {
+			n++
+		}
+	}
+	p.wanted.Store(n)
 }
 
 // overdueShare is 1 when the oldest waiting request is of a kind known to take less time

@@ -15,6 +15,7 @@ func (b *Backend) publishWeight(o Options, now time.Duration) {
 // held.
 func (b *Backend) publishWeightLocked(o Options, now time.Duration) {
 	storeFloat(&b.weight, b.configured*b.advised*b.rampLocked(o.SlowStart, now))
+	b.publishBase(b.configured)
 }
 
 // rampLocked returns how far slow start has come, MinWeight to 1.
@@ -44,5 +45,37 @@ func (b *Backend) Advise(f float64, now time.Duration) {
 	b.mu.Lock()
 	b.advised = f
 	b.publishWeightLocked(o, now)
+	b.mu.Unlock()
+}
+
+// Rest keeps new requests away until the given time while others can serve, as the
+// backend asked for with Retry-After.
+func (b *Backend) Rest(until time.Duration) {
+	b.mu.Lock()
+	b.restUntil = max(b.restUntil, until)
+	b.resting.Store(true)
+	b.mu.Unlock()
+}
+
+// Configure sets what the configuration says of the backend: its weight, whether it is a
+// backup, and the most requests in flight (0 for no limit). A weight that an operator has
+// set since stays.
+func (b *Backend) Configure(weight float64, backup bool, limit int, now time.Duration) {
+	o := b.pool.Options()
+	b.backup.Store(backup)
+	b.limit.Store(int64(limit))
+	b.mu.Lock()
+	if b.configured == b.fromConfig {
+		b.configured = weight
+	}
+	b.fromConfig = weight
+	b.publishWeightLocked(o, now)
+	b.mu.Unlock()
+}
+
+// Failed notes the text of the backend's latest failure, for people.
+func (b *Backend) Failed(text string, now time.Duration) {
+	b.mu.Lock()
+	b.health.lastError, b.health.lastErrAt = text, now
 	b.mu.Unlock()
 }

@@ -1,0 +1,10 @@
+// Package lbpro is Load Balancer Pro for Caddy: the handler `lbpro`, a superset of
+// `reverse_proxy` that places each request on the backend that will answer it soonest
+// and keeps serving while backends misbehave; selection policies for it and for stock
+// `reverse_proxy`; and what makes both visible: metrics, admin API and commands.
+//
+// The balancing itself is in the package balance below this one and knows no Caddy. This
+// package carries requests: request.go follows one through its attempts, attempt by
+// attempt through Caddy's own proxy (roundtrip.go), and hedge.go tries it elsewhere when
+// its backend has gone silent.
+package lbpro

@@ -1,0 +1,275 @@
+package lbpro
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+
+	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler is a reverse proxy that places each request on the backend that will answer it
+// soonest and keeps serving while backends misbehave. It accepts everything that
+// `reverse_proxy` does and works the same there, with better defaults: failing, silent
+// and slow backends are noticed and avoided, requests that failed or hang there are
+// tried elsewhere when that is safe, and a short outage of all backends is waited out.
+//
+// Of the fields of `reverse_proxy`, `load_balancing.retries` sets `retry.attempts` to one
+// more than itself, and `load_balancing.try_duration` sets `queue.timeout`, where these
+// are not set; `load_balancing.retry_match` adds requests and responses that may be
+// tried again.
+type Handler struct {
+	reverseproxy.Handler
+
+	// The name of the pool in metrics, API and logs. Handlers that name the same pool
+	// share its state. Default: the first upstream's address. Give one when the list of
+	// upstreams changes between reloads, so that statistics stay.
+	Pool string `json:"pool,omitempty"`
+
+	// Weights of upstreams by dial address: the share of requests each should get,
+	// relative to 1, which is the default. With `adaptive` a weight says how much larger
+	// a backend is; what it really can do is still measured. 0 takes no requests.
+	Weights map[string]float64 `json:"weights,omitempty"`
+
+	// Dial addresses of upstreams that are used only when the others cannot serve.
+	Backups []string `json:"backups,omitempty"`
+
+	// When a backend is taken out, and for how long.
+	Eject *Eject `json:"eject,omitempty"`
+
+	// The share of backends that must be able to serve, 0 to 1. Below it ejected ones are
+	// used too, because some of them may work. Default: 0.5.
+	PanicThreshold *float64 `json:"panic_threshold,omitempty"`
+
+	// How a backend that recovered or joined is brought to its full share.
+	SlowStart *SlowStart `json:"slow_start,omitempty"`
+
+	// When and how often a request is tried again.
+	Retry *Retry `json:"retry,omitempty"`
+
+	// The most requests in flight at one backend. Further ones wait in the queue.
+	// Default: 0, no limit.
+	Limit int `json:"limit,omitempty"`
+
+	// Where requests wait that no backend can take now.
+	Queue *Queue `json:"queue,omitempty"`
+
+	// Whether a request without a body that waits for a first byte from a silent backend
+	// is sent to another as well; the first answer wins. Within the retry budget, and
+	// only methods that may be repeated. Default: true.
+	Hedge *bool `json:"hedge,omitempty"`
+
+	app     *App
+	logger  *zap.Logger
+	pool    *sharedPool
+	joined  []string
+	set     settings
+	picker  balance.Picker // nil when foreign is asked
+	key     keyer
+	stick   sticker
+	foreign reverseproxy.Selector
+	static  []*balance.Backend // aligned with Upstreams
+	view    atomic.Pointer[memberView]
+	carrier *carrier
+
+	retryMatch bool // retry_match is set: it may name requests that are not idempotent
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.lbpro", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision implements caddy.Provisioner.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	app, err := ctx.App("lbpro")
+	if err != nil {
+		return fmt.Errorf("getting lbpro app: %w", err)
+	}
+	h.app = app.(*App)
+
+	if h.LoadBalancing == nil {
+		h.LoadBalancing = new(reverseproxy.LoadBalancing)
+	}
+	if h.set, err = h.settings(); err != nil {
+		return err
+	}
+	if err := h.provisionPolicy(ctx); err != nil {
+		return err
+	}
+	inner, err := h.provisionTransport(ctx)
+	if err != nil {
+		return err
+	}
+	h.carrier = newCarrier(h, inner)
+	h.Transport = h.carrier
+
+	// The embedded handler makes one attempt; whether another follows is decided here.
+	lb := h.LoadBalancing
+	h.retryMatch = len(lb.RetryMatchRaw) > 0
+	lb.Retries, lb.TryDuration, lb.TryInterval = 0, 0, 0
+	lb.SelectionPolicy = selector{h}
+	if err := h.provisionPool(); err != nil {
+		return err
+	}
+	return h.Handler.Provision(ctx)
+}
+
+// provisionPolicy loads the selection policy; without one it is `adaptive`.
+func (h *Handler) provisionPolicy(ctx caddy.Context) error {
+	policy := any(balancerDefault{})
+	if h.LoadBalancing.SelectionPolicyRaw != nil {
+		mod, err := ctx.LoadModule(h.LoadBalancing, "SelectionPolicyRaw")
+		if err != nil {
+			return fmt.Errorf("loading selection policy: %w", err)
+		}
+		policy = mod
+	}
+	if b, ok := policy.(balancer); ok {
+		h.picker = b.Picker()
+		h.key, _ = policy.(keyer)
+		h.stick, _ = policy.(sticker)
+		return nil
+	}
+	s, ok := policy.(reverseproxy.Selector)
+	if !ok {
+		return fmt.Errorf("selection policy %T cannot select", policy)
+	}
+	h.foreign = s
+	return nil
+}
+
+// balancerDefault is the policy of a handler without one.
+type balancerDefault struct{}
+
+func (balancerDefault) Picker() balance.Picker { return balance.Adaptive{} }
+
+// provisionTransport loads the transport that the carrier wraps.
+func (h *Handler) provisionTransport(ctx caddy.Context) (http.RoundTripper, error) {
+	if h.Transport != nil {
+		return h.Transport, nil
+	}
+	if h.TransportRaw == nil {
+		t := new(reverseproxy.HTTPTransport)
+		if err := t.Provision(ctx); err != nil {
+			return nil, fmt.Errorf("provisioning default transport: %w", err)
+		}
+		return t, nil
+	}
+	mod, err := ctx.LoadModule(&h.Handler, "TransportRaw")
+	if err != nil {
+		return nil, fmt.Errorf("loading transport: %w", err)
+	}
+	return mod.(http.RoundTripper), nil
+}
+
+// provisionPool joins the upstreams to the pool.
+func (h *Handler) provisionPool() error {
+	ids := make([]string, len(h.Upstreams))
+	for i, u := range h.Upstreams {
+		ids[i] = u.String()
+	}
+	known := func(id string) bool { return h.DynamicUpstreamsRaw != nil || slices.Contains(ids, id) }
+	for id := range h.Weights {
+		if !known(id) {
+			return fmt.Errorf("weight: %q is not an upstream; the upstreams are %q", id, ids)
+		}
+	}
+	for _, id := range h.Backups {
+		if !known(id) {
+			return fmt.Errorf("backup: %q is not an upstream; the upstreams are %q", id, ids)
+		}
+	}
+	name, named := h.Pool, h.Pool != ""
+	if !named {
+		switch {
+		case len(ids) > 0:
+			name = ids[0]
+		default:
+			name = "dynamic"
+		}
+	}
+	signature, err := json.Marshal([]any{ids, h.DynamicUpstreamsRaw, h.set.pool})
+	if err != nil {
+		return fmt.Errorf("describing the pool: %w", err)
+	}
+	if named {
+		if signature, err = json.Marshal(h.set.pool); err != nil {
+			return fmt.Errorf("describing the pool: %w", err)
+		}
+	}
+	p, err := h.app.usePool(name, named, string(signature), h.set.pool)
+	if err != nil {
+		return err
+	}
+	h.pool = p
+	p.SetOptions(h.set.pool)
+	for i, id := range ids {
+		if slices.Contains(ids[:i], id) {
+			h.logger.Warn("upstream is listed more than once; it stays one backend: use weight to give it more", zap.String("upstream", id))
+		}
+		h.static = append(h.static, h.member(p.join(id)))
+		h.joined = append(h.joined, id)
+	}
+	return nil
+}
+
+// member applies this handler's settings of a backend to it.
+func (h *Handler) member(b *balance.Backend) *balance.Backend {
+	w, ok := h.Weights[b.ID]
+	if !ok {
+		w = 1
+	}
+	b.Configure(w, slices.Contains(h.Backups, b.ID), h.Limit, clock())
+	return b
+}
+
+// Cleanup implements caddy.CleanerUpper.
+func (h *Handler) Cleanup() error {
+	var err error
+	if h.carrier != nil {
+		err = h.Handler.Cleanup()
+	}
+	if h.pool != nil {
+		for _, id := range h.joined {
+			h.pool.leave(id)
+		}
+		releasePool(h.pool.Name)
+	}
+	return err
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return newRequest(h, w, r).serve(next)
+}
+
+// longOutage reports whether the pool has been out for so long that nobody should wait
+// for it any more.
+func (h *Handler) longOutage(now time.Duration) bool {
+	since := h.pool.outage.Load()
+	return since != 0 && !h.set.patient && now-time.Duration(since) > 2*h.set.queueTimeout
+}
+
+var errNoBackend = errors.New("no backend can take the request")
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,358 @@
+package lbpro
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
+)
+
+// request is one request on its way through the handler. It belongs to the goroutine
+// that serves it, but for hedge, which says itself what guards it.
+//
+// It is also the context that the attempts run under, so that the selector and the
+// carrier, which Caddy's proxy calls, find it without a map.
+type request struct {
+	context.Context // the request's own
+
+	h        *Handler
+	w        http.ResponseWriter
+	r        *http.Request // runs under this context
+	choice   balance.Choice
+	route    balance.RouteKey
+	body     *replayBody // nil without a body
+	attempts int
+	trip     trip
+	first    balance.Attempt // the first attempt, spared an allocation
+
+	holding bool // this attempt holds a place in the retry budget
+	pending bool // the next one does
+
+	stop     error // why nothing could be chosen
+	queued   bool  // has had its turn in the queue
+	ticket   balance.Ticket
+	waitLeft time.Duration
+
+	hedge hedge
+}
+
+// trip is one attempt as the request sees it.
+type trip struct {
+	attempt  *balance.Attempt // nil before a backend is reserved and after it is given back
+	upstream *reverseproxy.Upstream
+	done     bool // the round trip is over; outcome is valid
+	outcome  balance.Outcome
+	answered bool // an answer is passed to the client
+	claimed  bool // an answer was set aside because another attempt follows
+	sending  *replayReader
+	response responseBody
+
+	list      []*balance.Backend        // what the attempt chose from
+	upstreams reverseproxy.UpstreamPool // the same, index by index
+
+	// What the attempt started from, before Caddy applied header operations.
+	header http.Header
+	host   string
+}
+
+type requestKey struct{}
+
+// Value implements context.Context.
+func (q *request) Value(key any) any {
+	if key == (requestKey{}) {
+		return q
+	}
+	return q.Context.Value(key)
+}
+
+// requestOf returns the request that ctx runs for, nil when it is not one of ours (an
+// active health check).
+func requestOf(ctx context.Context) *request {
+	q, _ := ctx.Value(requestKey{}).(*request)
+	return q
+}
+
+func newRequest(h *Handler, w http.ResponseWriter, r *http.Request) *request {
+	q := &request{Context: r.Context(), h: h, w: w, waitLeft: h.set.queueTimeout}
+	q.choice.Idempotent = idempotent(r)
+	q.route = balance.KeyOf(r.Method, r.URL.Path, r.URL.RawQuery)
+	if h.key != nil {
+		q.choice.Key = h.key.RequestKey(r)
+	}
+	q.r = r.WithContext(q)
+	if hasBody(r) {
+		q.body = &replayBody{src: r.Body, limit: max(h.set.maxBody, h.RequestBuffers)}
+	}
+	return q
+}
+
+// serve carries the request from attempt to attempt until one is answered or nothing
+// more can be done.
+func (q *request) serve(next caddyhttp.Handler) error {
+	pool := q.h.pool
+	pool.Enter()
+	defer func() {
+		// Also when Caddy's proxy panics to abort a response that broke off.
+		q.endTrip()
+		if q.pending {
+			pool.Budget.Give()
+		}
+		pool.Exit()
+	}()
+	for {
+		q.trip = trip{}
+		if q.body != nil {
+			q.trip.sending = q.body.fresh()
+			q.r.Body = q.trip.sending
+		}
+		err := q.h.Handler.ServeHTTP(q.w, q.r, next)
+		q.endTrip()
+		again, wait := q.again(err)
+		if !again || wait > 0 && !sleep(q.Context, wait) {
+			return q.final(err)
+		}
+	}
+}
+
+// choose picks and reserves a backend for the next attempt, waiting in the queue when it
+// has to. Caddy's proxy calls it by way of selector.
+func (q *request) choose(upstreams reverseproxy.UpstreamPool, r *http.Request) *reverseproxy.Upstream {
+	h := q.h
+	now := clock()
+	list := h.members(upstreams, now)
+	q.trip.list, q.trip.upstreams = list, upstreams
+	for {
+		if q.queued || h.pool.Queue.Len() == 0 || h.longOutage(now) {
+			if i, probe := h.pick(q, list, upstreams, r); i >= 0 {
+				q.begin(list[i], upstreams[i], probe, now)
+				return upstreams[i]
+			}
+			if !anyFull(list) {
+				q.stop = errNoBackend
+				return nil
+			}
+		}
+		if q.stop = q.wait(); q.stop != nil {
+			return nil
+		}
+		now = clock()
+	}
+}
+
+// anyFull reports whether waiting could help: some backend is only at its limit.
+func anyFull(list []*balance.Backend) bool {
+	for _, b := range list {
+		if b.Full() && b.State() != balance.Draining {
+			return true
+		}
+	}
+	return false
+}
+
+// wait stands in the queue until it is this request's turn.
+func (q *request) wait() error {
+	if q.waitLeft <= 0 {
+		return balance.ErrQueueTimeout
+	}
+	began := clock()
+	err := q.h.pool.Queue.Wait(q.Context, &q.ticket, q.h.set.queueSize, q.waitLeft)
+	q.waitLeft -= clock() - began
+	q.queued = true
+	return err
+}
+
+// begin reserves the backend.
+func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool, now time.Duration) {
+	a := &q.first
+	if q.attempts > 0 {
+		a = new(balance.Attempt) // a hedge may still look at the first
+		b.Totals.Retries.Add(1)
+	}
+	q.attempts++
+	q.holding, q.pending = q.pending, false
+	a.Route = q.route
+	if q.hedgeable() {
+		a.Hedge = q.startHedge
+	}
+	if probe {
+		a.MarkProbe()
+	}
+	q.trip.attempt, q.trip.upstream = a, u
+	b.Begin(a, now)
+	q.choice.Tried(b)
+	if c := q.h.logger.Check(zapcore.DebugLevel, "chose backend"); c != nil {
+		c.Write(zap.String("pool", q.h.pool.Name), zap.String("backend", b.ID), zap.Int("attempt", q.attempts),
+			zap.Bool("probe", probe), zap.Float64("cost", b.Cost()), zap.Float64("width", b.Width()),
+			zap.Float64("weight", b.Weight()), zap.Int64("in_flight", b.InFlight()))
+	}
+}
+
+// endTrip gives the backend's place back and accounts for the attempt. It does nothing
+// when there is none.
+func (q *request) endTrip() {
+	t := &q.trip
+	a := t.attempt
+	if a == nil {
+		return
+	}
+	t.attempt = nil
+	now := clock()
+	o := balance.Canceled
+	switch {
+	case !t.done:
+		// Caddy's proxy gave up before or in the round trip.
+	case !t.answered:
+		o = t.outcome
+	case t.response.err != nil && q.Context.Err() == nil:
+		o = balance.TransportFailure // the body broke off, and not because of the client
+	}
+	won := q.endHedge()
+	if won != nil {
+		a.End(now, balance.Outrun)
+		a = won
+	}
+	a.End(now, o)
+	b := a.Backend()
+	b.Totals.Received.Add(t.response.n)
+	if t.sending != nil {
+		b.Totals.Sent.Add(t.sending.sent.Load())
+	}
+	if t.answered {
+		observersOf(b).total(now - a.Start())
+	}
+	if q.holding {
+		q.holding = false
+		q.h.pool.Budget.Give()
+	}
+}
+
+// mayRepeat reports whether the request is safe to send again after the outcome.
+func (q *request) mayRepeat(o balance.Outcome) bool {
+	if q.body != nil && !q.body.repeatable() {
+		return false
+	}
+	return q.choice.Idempotent || o == balance.ConnectFailure
+}
+
+// claim decides in the carrier, where the answer is still at hand, that another attempt
+// follows instead of passing it on: when that is safe, some backend is left that was not
+// tried, and the budget has a place.
+func (q *request) claim(o balance.Outcome) bool {
+	if q.attempts >= q.h.set.attempts || !q.mayRepeat(o) || q.Context.Err() != nil || !q.another() {
+		return false
+	}
+	return q.takeBudget()
+}
+
+// another reports whether a serving backend is left that was not tried.
+func (q *request) another() bool {
+	for _, b := range q.h.pool.Backends() {
+		if b.State() == balance.Serving && b.Weight() > 0 && !q.choice.HasTried(b) {
+			return true
+		}
+	}
+	return false
+}
+
+func (q *request) takeBudget() bool {
+	if !q.pending {
+		q.pending = q.h.pool.Budget.Take(q.h.set.budget, q.h.set.floor)
+	}
+	return q.pending
+}
+
+// again decides after an attempt whether another follows, and after which back-off.
+func (q *request) again(err error) (bool, time.Duration) {
+	t, s := &q.trip, &q.h.set
+	// The second attempt goes at once, because it goes to another backend.
+	wait := s.backoff.Delay(q.attempts - 1)
+	switch {
+	case q.Context.Err() != nil || q.stop != nil || !t.done:
+		return false, 0
+	case t.claimed:
+		return true, wait
+	case err == nil || t.answered && !isRetryMatch(err):
+		return false, 0
+	case (t.answered || q.mayRepeat(t.outcome) || q.retryMatches()) && q.attempts < s.attempts && q.takeBudget():
+		return true, wait
+	}
+	return q.park(), 0
+}
+
+// isRetryMatch reports whether Caddy's proxy closed an answer because a response matcher
+// of retry_match asked for it. Its error type is not exported; the text is, and a test
+// holds it.
+func isRetryMatch(err error) bool {
+	return strings.Contains(err.Error(), "upstream response matched retry_match")
+}
+
+// retryMatches reports whether retry_match names a request that would not be repeated
+// otherwise.
+func (q *request) retryMatches() bool {
+	if !q.h.retryMatch || q.body != nil && !q.body.repeatable() {
+		return false
+	}
+	repl, _ := q.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl.Set("http.reverse_proxy.is_transport_error", true)
+	defer repl.Delete("http.reverse_proxy.is_transport_error")
+	ok, err := q.h.LoadBalancing.RetryMatch.AnyMatchWithError(q.r)
+	return ok && err == nil
+}
+
+// park waits out an outage of the whole pool: when no backend has answered since it last
+// failed, the request stands in the queue until one may be back, as long as it is safe
+// to send. An outage that has lasted much longer than the queue's timeout is not waited
+// for: then an error at once serves clients better.
+func (q *request) park() bool {
+	t := &q.trip
+	if q.h.set.queueSize == 0 || !q.mayRepeat(t.outcome) || !q.h.pool.Outage() || q.h.longOutage(clock()) {
+		return false
+	}
+	if q.stop = q.wait(); q.stop != nil {
+		return false
+	}
+	q.choice.Reset()
+	return true
+}
+
+// final gives the client the error that the request ends with.
+func (q *request) final(err error) error {
+	if q.attempts > 1 {
+		if repl, ok := q.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+			repl.Set("http.reverse_proxy.retries", q.attempts-1)
+		}
+	}
+	switch {
+	case q.stop == nil || q.Context.Err() != nil:
+		return err
+	case errors.Is(q.stop, balance.ErrQueueFull), errors.Is(q.stop, balance.ErrQueueTimeout), errors.Is(q.stop, errNoBackend):
+		q.w.Header().Set("Retry-After", retryAfterSeconds)
+		return caddyhttp.Error(http.StatusServiceUnavailable, fmt.Errorf("pool %s: %w", q.h.pool.Name, q.stop))
+	}
+	return err
+}
+
+// retryAfterSeconds is what a client that is turned away should wait.
+const retryAfterSeconds = "1"
+
+// sleep waits for d and reports whether ctx still runs then.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

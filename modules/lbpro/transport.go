@@ -1,0 +1,110 @@
+package lbpro
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
+)
+
+func init() {
+	caddy.RegisterModule(Transport{})
+}
+
+// Transport is Caddy's HTTP transport, which in stock `reverse_proxy` also tells the
+// `lbpro.*` selection policies what became of the requests that they placed. In `lbpro`
+// it is not needed, and the same as `transport http`.
+type Transport struct {
+	reverseproxy.HTTPTransport
+}
+
+// attemptVar is the request variable in which a policy leaves its attempt for Transport.
+const attemptVar = "lbpro.attempt"
+
+// CaddyModule returns the Caddy module information.
+func (Transport) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.reverse_proxy.transport.lbpro", New: func() caddy.Module { return new(Transport) }}
+}
+
+// UnmarshalCaddyfile sets up the transport, with the options of `transport http`:
+//
+//	transport lbpro {
+//	    <options of transport http...>
+//	}
+func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return t.HTTPTransport.UnmarshalCaddyfile(d)
+}
+
+// Provision implements caddy.Provisioner.
+func (t *Transport) Provision(ctx caddy.Context) error {
+	if err := t.HTTPTransport.Provision(ctx); err != nil {
+		return fmt.Errorf("provisioning HTTP transport: %w", err)
+	}
+	return nil
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	vars, ok := req.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if !ok {
+		return t.HTTPTransport.RoundTrip(req) // an active health check
+	}
+	a, _ := vars[attemptVar].(*balance.Attempt)
+	if a == nil {
+		return t.HTTPTransport.RoundTrip(req)
+	}
+	delete(vars, attemptVar)
+	res, err := t.HTTPTransport.RoundTrip(req)
+	now := clock()
+	if err != nil {
+		o := outcomeOfError(err, req.Context(), req.Context())
+		if o.Failed() {
+			a.Backend().Failed(err.Error(), now)
+		}
+		a.End(now, o)
+		return nil, err
+	}
+	account(a, res, outcomeOfStatus(res), now)
+	if res.Body == nil || res.Body == http.NoBody || res.StatusCode == http.StatusSwitchingProtocols {
+		a.End(now, balance.Canceled)
+		return res, nil
+	}
+	res.Body = &attemptBody{responseBody: responseBody{ReadCloser: res.Body}, attempt: a}
+	return res, nil
+}
+
+// attemptBody ends the attempt with the answer.
+type attemptBody struct {
+	responseBody
+	attempt *balance.Attempt
+}
+
+// Close ends the attempt. Caddy's proxy always closes what it reads.
+func (b *attemptBody) Close() error {
+	now, o := clock(), balance.Canceled
+	if b.err != nil {
+		o = balance.TransportFailure
+	}
+	b.attempt.Backend().Totals.Received.Add(b.n)
+	b.attempt.End(now, o)
+	observersOf(b.attempt.Backend()).total(now - b.attempt.Start())
+	return b.ReadCloser.Close()
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner                                = (*Transport)(nil)
+	_ caddy.CleanerUpper                               = (*Transport)(nil)
+	_ caddyfile.Unmarshaler                            = (*Transport)(nil)
+	_ http.RoundTripper                                = (*Transport)(nil)
+	_ reverseproxy.TLSTransport                        = (*Transport)(nil)
+	_ reverseproxy.H2CTransport                        = (*Transport)(nil)
+	_ reverseproxy.HealthCheckSchemeOverriderTransport = (*Transport)(nil)
+	_ reverseproxy.ProxyProtocolTransport              = (*Transport)(nil)
+	_ reverseproxy.RequestHeaderOpsTransport           = (*Transport)(nil)
+)
