@@ -34,6 +34,16 @@ func listen(addr string) (net.Listener, error) {
 	return nil, fmt.Errorf("no free port from %d to %d on loopback: %w", lowPort, highPort, err)
 }
 
+// FreeAddr returns a host:port of loopback that is free now, below the ephemeral ports
+// so that no outgoing connection takes it before a server does.
+func FreeAddr() (string, error) {
+	ln, err := listen("")
+	if err != nil {
+		return "", err
+	}
+	return ln.Addr().String(), ln.Close()
+}
+
 // front is one life of the HTTP server before a station, from a listener's opening to
 // its closing.
 type front struct {

@@ -38,7 +38,7 @@ func (h *Histogram) Mean() time.Duration {
 // Count returns the number of values.
 func (h *Histogram) Count() int64 { return h.h.TotalCount() }
 
-// Period is one bucket of a timeline, by the intended moment of its requests.
+// Period is one period of a timeline, by the intended moment of its requests.
 type Period struct {
 	Sent int64
 	OK   int64
@@ -53,7 +53,7 @@ type Result struct {
 	// Failures counts requests without an answer, by the Failure constants.
 	Failures map[string]int64
 	// Latency is that of the requests that were OK, from the intended moment to the
-	// last byte.
+	// last byte, less the Hold that they asked for.
 	Latency *Histogram
 	// All is the latency of all requests; one that was not OK counts as having taken
 	// Timeout, if it ended before, so that failing fast gains nothing.
@@ -97,6 +97,7 @@ func (r *Result) record(req Request, a answer, latency, lag time.Duration, cappe
 		r.Capped++
 	}
 	ok := a.code >= 200 && a.code < 400
+	latency -= req.Hold
 	if a.failure != "" {
 		r.Failures[a.failure]++
 	} else {

@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
-// forever is a moment that never comes.
-const forever = time.Duration(math.MaxInt64)
+const (
+	// forever is a moment that never comes.
+	forever = time.Duration(math.MaxInt64)
+	// before is earlier than any moment.
+	before = time.Duration(math.MinInt64 / 2)
+)
 
 // rampSteps is the number of steps that stand for the straight line of a ramp.
 const rampSteps = 32
@@ -42,7 +46,7 @@ func (s segment) kills() bool { return s.mode == hanging || s.mode == resetting 
 // schedule is a backend's behaviour over all time. It is immutable; the real backend
 // and the simulated one read the same.
 type schedule struct {
-	segments []segment // sorted by from; the first begins at or before 0
+	segments []segment // sorted by from; what holds at 0 holds before, too
 }
 
 // newSchedule compiles faults over a base speed. Speeds of faults that overlap
@@ -72,6 +76,7 @@ func newSchedule(speed float64, faults []Fault) (*schedule, error) {
 	for _, t := range bounds {
 		s.segments = append(s.segments, segmentAt(t, speed, faults))
 	}
+	s.segments[0].from = before
 	return s, nil
 }
 
@@ -157,8 +162,8 @@ func (s *schedule) finish(from, work time.Duration) time.Duration {
 		begin, end := max(from, seg.from), s.until(i)
 		if seg.speed > 0 {
 			need := left / seg.speed
-			if end == forever || need <= float64(end-begin) {
-				if need >= float64(forever-begin) {
+			if end == forever || need <= float64(end)-float64(begin) {
+				if need >= float64(forever)-float64(begin) {
 					return forever
 				}
 				return begin + time.Duration(math.Round(need))
@@ -177,14 +182,4 @@ func (s *schedule) done(from, to time.Duration) time.Duration {
 		sum += float64(end-begin) * s.segments[i].speed
 	}
 	return time.Duration(math.Round(sum))
-}
-
-// nextKill returns when work inside at t is next taken down.
-func (s *schedule) nextKill(t time.Duration) time.Duration {
-	for i := s.index(t) + 1; i < len(s.segments); i++ {
-		if s.segments[i].kills() {
-			return s.segments[i].from
-		}
-	}
-	return forever
 }

@@ -32,7 +32,7 @@ func newSimBackend(sim *Sim, index int, cfg BackendConfig) (*simBackend, error) 
 	was := serving
 	for _, seg := range plan.segments {
 		if seg.kills() && seg.mode != was {
-			sim.at(seg.from, func() { b.kill(seg.mode) })
+			sim.at(max(0, seg.from), func() { b.kill(seg.mode) })
 		}
 		was = seg.mode
 	}

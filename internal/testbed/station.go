@@ -87,6 +87,10 @@ func (s *station) enter(demand time.Duration) *job {
 		return j
 	}
 	if len(s.serving) < s.workers {
+		if s.plan.finish(now, demand) == now { // no work: spare the timer
+			j.end(finished)
+			return j
+		}
 		s.take(j, now)
 		return j
 	}
