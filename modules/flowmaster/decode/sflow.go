@@ -1,0 +1,110 @@
+package decode
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// reader reads the 32-bit words that sFlow is made of (XDR, RFC 4506). Once a
+// read goes past the end it gives zeros, and err says so.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) bytes(n int) []byte {
+	if r.err != nil || n < 0 || n > len(r.b) {
+		if r.err == nil {
+			r.err = fmt.Errorf("%d octets with %d left: %w", n, len(r.b), ErrTruncated)
+		}
+		return nil
+	}
+	v := r.b[:n:n]
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) uint32() uint32 {
+	if v := r.bytes(4); v != nil {
+		return binary.BigEndian.Uint32(v)
+	}
+	return 0
+}
+
+// sized reads a length and then that many octets, with the padding that
+// brings them to full words.
+func (r *reader) sized() []byte {
+	n := int(r.uint32())
+	v := r.bytes(n)
+	if pad := -n & 3; pad > 0 && pad <= len(r.b) {
+		r.b = r.b[pad:]
+	}
+	return v
+}
+
+// sFlow formats: an enterprise in the upper 20 bits, 0 for sflow.org's own,
+// and a number in the lower 12.
+const (
+	sflowFlowSample             = 1
+	sflowCounterSample          = 2
+	sflowExpandedFlowSample     = 3
+	sflowExpandedCounterSample  = 4
+	sflowMaxAddressFamilyOctets = 16
+)
+
+// sflow decodes an sFlow v5 datagram (sflow.org, "sFlow Version 5", 2004).
+// Each flow sample is one packet and makes one record.
+func (m *message) sflow(b []byte) error {
+	r := reader{b: b}
+	r.uint32() // version
+	switch family := r.uint32(); family {
+	case 1:
+		r.bytes(4)
+	case 2:
+		r.bytes(sflowMaxAddressFamilyOctets)
+	default:
+		return fmt.Errorf("agent address of family %d: %w", family, ErrLength)
+	}
+	// The agent's own idea of its address is not used: anyone may put
+	// anything there.
+	subAgent, seq := r.uint32(), r.uint32()
+	m.uptime = r.uint32()
+	samples := int(r.uint32())
+	if r.err != nil {
+		return fmt.Errorf("header: %w", r.err)
+	}
+	m.exportMilliseconds = m.received
+	if err := m.enter(5<<8, subAgent, seq); err != nil {
+		return err
+	}
+	m.result.Lost = m.domain.sequence.observe(seq, 1, true, &m.exporter.counters)
+	m.setBase()
+	if samples > len(r.b)/8 {
+		return fmt.Errorf("%d samples announced in %d octets: %w", samples, len(r.b), ErrLength)
+	}
+	for i := range samples {
+		format := r.uint32()
+		body := r.sized()
+		if r.err != nil {
+			return fmt.Errorf("sample %d of %d: %w", i+1, samples, r.err)
+		}
+		if err := m.sflowSample(format, body); err != nil {
+			m.fail(fmt.Errorf("sample %d of %d: %w", i+1, samples, err))
+		}
+	}
+	m.result.TrailingOctets = len(r.b)
+	return nil
+}
+
+func (m *message) sflowSample(format uint32, b []byte) error {
+	r := reader{b: b}
+	switch format {
+	case sflowFlowSample, sflowExpandedFlowSample:
+		return m.sflowFlow(&r, format == sflowExpandedFlowSample)
+	case sflowCounterSample, sflowExpandedCounterSample:
+		return m.sflowCounters(&r, format == sflowExpandedCounterSample)
+	}
+	m.result.UnknownSets++
+	m.result.UnknownOctets += len(b)
+	return nil
+}

@@ -1,0 +1,158 @@
+package decode
+
+import (
+	"encoding/binary"
+	"strconv"
+)
+
+// addIANA appends a field under the name and type of an IANA element.
+func (m *message) addIANA(id uint16, raw []byte) {
+	if raw == nil {
+		return
+	}
+	e := ianaElements[id]
+	m.data.Fields = append(m.data.Fields, Field{Name: e.Name, ID: id, Value: Value{Type: e.Type, Raw: raw}})
+}
+
+func (m *message) addNumber(id uint16, n uint64) {
+	m.data.Fields = append(m.data.Fields, Field{Name: ianaElements[id].Name, ID: id, Value: number(n)})
+}
+
+// visitFlowSample shows a flow sample in IPFIX terms, by the names IANA has for them.
+func (m *message) visitFlowSample(s *flowSample) {
+	m.begin(FlowRecord)
+	h := &s.header
+	m.addNumber(34, uint64(s.samplingRate))
+	m.addNumber(10, uint64(s.input))
+	m.addNumber(14, uint64(s.output))
+	m.addNumber(2, 1)
+	m.addNumber(1, uint64(h.octets(s.frameOctets)))
+	if s.hasFrame {
+		m.addNumber(312, uint64(s.frameOctets)) // dataLinkFrameSize
+	}
+	if h.hasEthernet {
+		m.addIANA(56, h.sourceMAC)
+		m.addIANA(80, h.destinationMAC)
+		m.addNumber(256, uint64(h.etherType))
+	}
+	switch {
+	case h.hasVlan:
+		m.addNumber(58, uint64(h.vlan))
+	case s.hasSwitch:
+		m.addNumber(58, uint64(s.sourceVlan))
+	}
+	if s.hasSwitch {
+		m.addNumber(59, uint64(s.destinationVlan)) // postVlanId
+	}
+	if h.ipVersion != 0 {
+		m.visitIP(s)
+	}
+	if s.hasRouter {
+		if len(s.nextHop) == 4 {
+			m.addIANA(15, s.nextHop)
+		} else {
+			m.addIANA(62, s.nextHop)
+		}
+	}
+	if s.hasGateway {
+		m.addNumber(16, uint64(s.sourceAS))
+		m.addNumber(17, uint64(s.destinationAS))
+	}
+	if s.raw != nil {
+		m.addIANA(315, s.raw) // dataLinkFrameSection
+	}
+	m.visit(&m.data)
+}
+
+func (m *message) visitIP(s *flowSample) {
+	h := &s.header
+	source, destination, sourceLength, destinationLength := uint16(8), uint16(12), uint16(9), uint16(13)
+	if h.ipVersion == 6 {
+		source, destination, sourceLength, destinationLength = 27, 28, 29, 30
+	}
+	m.addNumber(60, uint64(h.ipVersion))
+	m.addIANA(source, h.sourceAddress)
+	m.addIANA(destination, h.destinationAddress)
+	if s.hasRouter {
+		m.addNumber(sourceLength, uint64(s.sourcePrefixLength))
+		m.addNumber(destinationLength, uint64(s.destinationPrefixLen))
+	}
+	m.addNumber(4, uint64(h.protocol))
+	m.addNumber(5, uint64(h.trafficClass))
+	if h.timeToLive != 0 {
+		m.addNumber(192, uint64(h.timeToLive))
+	}
+	m.addIANA(7, h.sourcePort)
+	m.addIANA(11, h.destinationPort)
+	if h.tcpFlags != nil {
+		m.addNumber(6, uint64(binary.BigEndian.Uint16(h.tcpFlags)&0x0fff))
+	}
+	if h.icmp != nil {
+		id := uint16(32)
+		if h.ipVersion == 6 {
+			id = 139
+		}
+		m.addIANA(id, h.icmp)
+	}
+}
+
+// interfaceCounters are the fields of sflow.org's generic interface counters,
+// under the names of RFC 3635's and RFC 2863's objects, with their octets.
+var interfaceCounters = [...]struct {
+	name   string
+	octets int
+}{
+	{"ifIndex", 4}, {"ifType", 4}, {"ifSpeed", 8}, {"ifDirection", 4}, {"ifStatus", 4},
+	{"ifInOctets", 8}, {"ifInUcastPkts", 4}, {"ifInMulticastPkts", 4}, {"ifInBroadcastPkts", 4},
+	{"ifInDiscards", 4}, {"ifInErrors", 4}, {"ifInUnknownProtos", 4},
+	{"ifOutOctets", 8}, {"ifOutUcastPkts", 4}, {"ifOutMulticastPkts", 4}, {"ifOutBroadcastPkts", 4},
+	{"ifOutDiscards", 4}, {"ifOutErrors", 4}, {"ifPromiscuousMode", 4},
+}
+
+// sflowCounters decodes a counter sample. It makes no flow record.
+func (m *message) sflowCounters(r *reader, expanded bool) error {
+	r.uint32() // sequence number
+	r.uint32() // source
+	if expanded {
+		r.uint32()
+	}
+	records := int(r.uint32())
+	if r.err != nil {
+		return r.err
+	}
+	m.result.CounterSamples++
+	if m.visit == nil {
+		return nil
+	}
+	m.begin(CounterRecord)
+	for range min(records, len(r.b)/8) {
+		format := r.uint32()
+		body := r.sized()
+		if r.err != nil {
+			m.fail(r.err)
+			break
+		}
+		m.counterRecord(format, body)
+	}
+	m.visit(&m.data)
+	return nil
+}
+
+// counterRecord shows generic interface counters by name and all others as
+// octets, named by enterprise and format.
+func (m *message) counterRecord(format uint32, b []byte) {
+	const generic = 1
+	if format != generic {
+		name := "counters" + strconv.Itoa(int(format>>12)) + "/" + strconv.Itoa(int(format&0xfff))
+		m.data.Fields = append(m.data.Fields, Field{Name: name, Value: Value{Raw: b}})
+		return
+	}
+	r := reader{b: b}
+	for _, c := range interfaceCounters {
+		v := r.bytes(c.octets)
+		if v == nil {
+			return
+		}
+		m.data.Fields = append(m.data.Fields, Field{Name: c.name, Value: Value{Type: Unsigned64, Raw: v}})
+	}
+}
