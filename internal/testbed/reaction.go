@@ -68,3 +68,35 @@ func returned(s Stats, end, horizon time.Duration, fair float64) time.Duration {
 	}
 	return Never
 }
+
+// recovered is the part of requests in a period that must be OK for the pool to count
+// as recovered.
+const recovered = 0.99
+
+// Recovery returns the time from the end of the last fault to the first period of the
+// timeline from which on at least 99 % of the requests in each are OK, by their
+// intended moments; Never when the last period is not. ok is false when the result has
+// no timeline, or no fault ends before the load does.
+func (s Scenario) Recovery(r *Result) (d time.Duration, ok bool) {
+	var end time.Duration
+	for _, b := range s.Backends {
+		for _, f := range b.Faults {
+			if f.end() < s.Load.Duration {
+				end = max(end, f.end())
+			}
+		}
+	}
+	if end == 0 || r.Bucket == 0 {
+		return 0, false
+	}
+	from := len(r.Timeline)
+	for ; from > 0; from-- {
+		if p := r.Timeline[from-1]; float64(p.OK) < recovered*float64(p.Sent) {
+			break
+		}
+	}
+	if from == len(r.Timeline) {
+		return Never, true
+	}
+	return max(0, time.Duration(from)*r.Bucket-end), true
+}

@@ -115,3 +115,23 @@ func TestReactions(t *testing.T) {
 		t.Errorf("without a return: %s", got[0].Return)
 	}
 }
+
+func TestRecovery(t *testing.T) {
+	s := steady(time.Second, .5, workers(1)...)
+	r := &Result{Bucket: 100 * time.Millisecond, Timeline: slices.Repeat([]Period{{Sent: 100, OK: 100}}, 10)}
+	if _, ok := s.Recovery(r); ok {
+		t.Error("recovery from no fault")
+	}
+	s.Backends[0].Faults = []Fault{{Kind: Refuse, At: 200 * time.Millisecond, For: 200 * time.Millisecond}}
+	if d, ok := s.Recovery(r); d != 0 || !ok {
+		t.Errorf("nothing failed: %s, %t", d, ok)
+	}
+	r.Timeline[6].OK = 98
+	if d, _ := s.Recovery(r); d != 300*time.Millisecond {
+		t.Errorf("the period from 600 ms failed, the fault ended at 400 ms: %s", d)
+	}
+	r.Timeline[9].OK = 0
+	if d, _ := s.Recovery(r); d != Never {
+		t.Errorf("the last period failed: %s", d)
+	}
+}
