@@ -24,10 +24,13 @@ type carrier struct {
 	h     *Handler
 	inner http.RoundTripper
 	ops   *headers.HeaderOps // the transport's own header operations
+	// scheme is the transport's way to complete the URL; without it there are no hedges.
+	scheme interface{ SetScheme(*http.Request) }
 }
 
 func newCarrier(h *Handler, inner http.RoundTripper) *carrier {
 	c := &carrier{h: h, inner: inner}
+	c.scheme, _ = inner.(interface{ SetScheme(*http.Request) })
 	if t, ok := inner.(reverseproxy.RequestHeaderOpsTransport); ok {
 		c.ops = t.RequestHeaderOps()
 	}
@@ -49,7 +52,7 @@ func (c *carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	t.done = true
 	if err != nil {
-		t.outcome = outcomeOfError(err, ctx, q.Context)
+		t.outcome = outcomeOfError(err, ctx, q.client)
 		b := a.Backend()
 		if t.outcome.Failed() {
 			b.Failed(err.Error(), now)
@@ -73,25 +76,25 @@ func (c *carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 // errClaimed tells Caddy's proxy that the attempt failed; another follows.
 var errClaimed = errors.New("trying another backend")
 
-// carry makes the round trip, under a context of its own where something but the client
-// may have to end it.
+// carry makes the round trip. It returns the context that it ran under.
 func (c *carrier) carry(q *request, req *http.Request) (*http.Response, error, context.Context) {
 	ctx := req.Context()
-	perTry := q.h.set.perTry
-	hedged := q.trip.attempt.Hedge != nil && (req.Body == nil || req.Body == http.NoBody)
-	if hedged || perTry > 0 {
+	if c.scheme != nil {
+		// The transport would do so itself; done here, a hedge may read the URL while
+		// the transport runs.
+		c.scheme.SetScheme(req)
+	}
+	if perTry := q.h.set.perTry; perTry > 0 {
+		// The context must live as long as the answer's body.
 		var cancel context.CancelCauseFunc
 		ctx, cancel = context.WithCancelCause(ctx)
-		// The context must live as long as the answer's body.
-		q.hedge.cancel = cancel
+		q.trip.cancel = cancel
 		req = req.WithContext(ctx)
-		if hedged {
-			q.hedge.openWith(req)
-		}
-		if perTry > 0 {
-			timer := time.AfterFunc(perTry, func() { cancel(errPerTry) })
-			defer timer.Stop()
-		}
+		timer := time.AfterFunc(perTry, func() { cancel(errPerTry) })
+		defer timer.Stop()
+	}
+	if q.trip.attempt.Hedge != nil && (req.Body == nil || req.Body == http.NoBody) {
+		q.hedge.openWith(req)
 	}
 	res, err := c.inner.RoundTrip(req)
 	return res, err, ctx
@@ -163,7 +166,8 @@ func discard(body io.ReadCloser) {
 }
 
 // direct points req at the upstream as Caddy's proxy would, for a hedge.
-func direct(u url.URL, di reverseproxy.DialInfo) *url.URL {
+func direct(to *url.URL, di reverseproxy.DialInfo) *url.URL {
+	u := *to
 	u.Host = di.Address
 	if u.Scheme == "http" && di.Port == "80" || u.Scheme == "https" && di.Port == "443" {
 		u.Host = di.Host

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"net/url"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -20,11 +19,10 @@ import (
 // hedge is the second try that runs beside an attempt whose backend has gone silent. The
 // first answer wins. mu guards all of it; it is never held across a round trip.
 type hedge struct {
-	cancel context.CancelCauseFunc // ends the first attempt; nil when it has no context of its own
+	cancel context.CancelCauseFunc // ends the first attempt; nil when it must not be hedged
 
 	mu      sync.Mutex
 	req     *http.Request // what the first attempt sends; nil unless its round trip is under way
-	url     url.URL       // its URL before the transport touched it
 	running bool
 	ended   chan struct{} // closed when the hedge's round trip is over
 	stop    context.CancelFunc
@@ -35,15 +33,18 @@ type hedge struct {
 // errOutrun is the cause of the first attempt's end when the hedge won.
 var errOutrun = errors.New("another backend answered first")
 
-// hedgeable reports whether the attempt may be doubled at all.
+// hedgeable reports whether the request may be doubled at all. With handle_response it is
+// not, because its routes run under the context that a hedge ends.
 func (q *request) hedgeable() bool {
-	return q.h.set.hedge && q.choice.Idempotent && q.body == nil && !q.h.carrier.ProxyProtocolEnabled()
+	c := q.h.carrier
+	return q.h.set.hedge && q.choice.Idempotent && q.body == nil &&
+		c.scheme != nil && len(q.h.HandleResponse) == 0 && !c.ProxyProtocolEnabled()
 }
 
 // openWith allows a hedge from now on, until closeWith.
 func (g *hedge) openWith(req *http.Request) {
 	g.mu.Lock()
-	g.req, g.url = req, *req.URL
+	g.req = req
 	g.mu.Unlock()
 }
 
@@ -134,7 +135,7 @@ func (q *request) prepareHedge(reason balance.HedgeReason) (*balance.Attempt, *h
 // its own, since the first attempt's belong to the goroutine that serves it. g.mu is held.
 func (q *request) hedgeRequest(u *reverseproxy.Upstream) (*http.Request, context.CancelFunc, error) {
 	g := &q.hedge
-	outer := q.Context.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	outer := q.client.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl := caddy.NewEmptyReplacer()
 	repl.Map(outer.Get)
 	di, err := dialInfo(u, repl)
@@ -142,14 +143,14 @@ func (q *request) hedgeRequest(u *reverseproxy.Upstream) (*http.Request, context
 		return nil, nil, err
 	}
 	setUpstream(repl, di, u)
-	ctx := context.WithValue(q.Context, caddy.ReplacerCtxKey, repl)
-	if vars, ok := q.Context.Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
+	ctx := context.WithValue(q.client, caddy.ReplacerCtxKey, repl)
+	if vars, ok := q.client.Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
 		ctx = context.WithValue(ctx, caddyhttp.VarsCtxKey, maps.Clone(vars))
 	}
 	ctx = context.WithValue(ctx, dialInfoKey, di)
 	ctx, stop := context.WithCancel(ctx)
 	req := g.req.WithContext(ctx)
-	req.URL = direct(g.url, di)
+	req.URL = direct(g.req.URL, di)
 	user := q.h.Headers
 	if c := q.h.carrier; c.ops != nil || user != nil && user.Request != nil {
 		req.Header, req.Host = q.trip.header.Clone(), q.trip.host
@@ -205,7 +206,7 @@ func (q *request) settleHedge(res **http.Response, err *error) *balance.Attempt 
 		g.mu.Unlock()
 		select {
 		case <-ended:
-		case <-q.Context.Done():
+		case <-q.client.Done():
 		}
 		g.mu.Lock()
 	}
@@ -221,7 +222,7 @@ func (q *request) settleHedge(res **http.Response, err *error) *balance.Attempt 
 		discard((*res).Body)
 	}
 	*res, *err = g.res, nil
-	if repl, ok := q.Context.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+	if repl, ok := q.client.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		if di, ok := reverseproxy.GetDialInfo((*res).Request.Context()); ok {
 			setUpstream(repl, di, di.Upstream)
 		}
@@ -234,8 +235,8 @@ func failed(res *http.Response, err error) bool {
 	return err != nil || retryableStatus(outcomeOfStatus(res), res.StatusCode)
 }
 
-// endHedge releases what the attempt's own context and the hedge hold, and returns the
-// hedge's attempt when that one carried the answer.
+// endHedge ends what is left of a hedge, and returns its attempt when that carried the
+// answer.
 func (q *request) endHedge() *balance.Attempt {
 	g := &q.hedge
 	if g.cancel == nil {
@@ -245,8 +246,6 @@ func (q *request) endHedge() *balance.Attempt {
 	won, stop := g.attempt, g.stop
 	g.req, g.attempt, g.res, g.stop = nil, nil, nil, nil
 	g.mu.Unlock()
-	g.cancel(context.Canceled)
-	g.cancel = nil
 	if stop != nil {
 		stop()
 	}

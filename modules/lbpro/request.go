@@ -23,7 +23,8 @@ import (
 // It is also the context that the attempts run under, so that the selector and the
 // carrier, which Caddy's proxy calls, find it without a map.
 type request struct {
-	context.Context // the request's own
+	context.Context // what the attempts run under: client, or one that a hedge can end
+	client          context.Context
 
 	h        *Handler
 	w        http.ResponseWriter
@@ -55,6 +56,7 @@ type trip struct {
 	answered bool // an answer is passed to the client
 	claimed  bool // an answer was set aside because another attempt follows
 	sending  *replayReader
+	cancel   context.CancelCauseFunc // of the attempt's own context, if it has one
 	response responseBody
 
 	list      []*balance.Backend        // what the attempt chose from
@@ -83,16 +85,20 @@ func requestOf(ctx context.Context) *request {
 }
 
 func newRequest(h *Handler, w http.ResponseWriter, r *http.Request) *request {
-	q := &request{Context: r.Context(), h: h, w: w, waitLeft: h.set.queueTimeout}
+	ctx := r.Context()
+	q := &request{Context: ctx, client: ctx, h: h, w: w, waitLeft: h.set.queueTimeout}
 	q.choice.Idempotent = idempotent(r)
 	q.route = balance.KeyOf(r.Method, r.URL.Path, r.URL.RawQuery)
 	if h.key != nil {
 		q.choice.Key = h.key.RequestKey(r)
 	}
-	q.r = r.WithContext(q)
 	if hasBody(r) {
 		q.body = &replayBody{src: r.Body, limit: max(h.set.maxBody, h.RequestBuffers)}
 	}
+	if q.hedgeable() {
+		q.Context, q.hedge.cancel = context.WithCancelCause(ctx)
+	}
+	q.r = r.WithContext(q)
 	return q
 }
 
@@ -104,6 +110,9 @@ func (q *request) serve(next caddyhttp.Handler) error {
 	defer func() {
 		// Also when Caddy's proxy panics to abort a response that broke off.
 		q.endTrip()
+		if q.hedge.cancel != nil {
+			q.hedge.cancel(context.Canceled)
+		}
 		if q.pending {
 			pool.Budget.Give()
 		}
@@ -118,7 +127,7 @@ func (q *request) serve(next caddyhttp.Handler) error {
 		err := q.h.Handler.ServeHTTP(q.w, q.r, next)
 		q.endTrip()
 		again, wait := q.again(err)
-		if !again || wait > 0 && !sleep(q.Context, wait) {
+		if !again || wait > 0 && !sleep(q.client, wait) {
 			return q.final(err)
 		}
 	}
@@ -165,7 +174,7 @@ func (q *request) wait() error {
 		return balance.ErrQueueTimeout
 	}
 	began := clock()
-	err := q.h.pool.Queue.Wait(q.Context, &q.ticket, q.h.set.queueSize, q.waitLeft)
+	err := q.h.pool.Queue.Wait(q.client, &q.ticket, q.h.set.queueSize, q.waitLeft)
 	q.waitLeft -= clock() - began
 	q.queued = true
 	return err
@@ -181,7 +190,7 @@ func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool
 	q.attempts++
 	q.holding, q.pending = q.pending, false
 	a.Route = q.route
-	if q.hedgeable() {
+	if q.hedge.cancel != nil {
 		a.Hedge = q.startHedge
 	}
 	if probe {
@@ -213,8 +222,11 @@ func (q *request) endTrip() {
 		// Caddy's proxy gave up before or in the round trip.
 	case !t.answered:
 		o = t.outcome
-	case t.response.err != nil && q.Context.Err() == nil:
+	case t.response.err != nil && q.client.Err() == nil:
 		o = balance.TransportFailure // the body broke off, and not because of the client
+	}
+	if t.cancel != nil {
+		t.cancel(context.Canceled)
 	}
 	won := q.endHedge()
 	if won != nil {
@@ -248,7 +260,7 @@ func (q *request) mayRepeat(o balance.Outcome) bool {
 // follows instead of passing it on: when that is safe, some backend is left that was not
 // tried, and the budget has a place.
 func (q *request) claim(o balance.Outcome) bool {
-	if q.attempts >= q.h.set.attempts || !q.mayRepeat(o) || q.Context.Err() != nil || !q.another() {
+	if q.attempts >= q.h.set.attempts || !q.mayRepeat(o) || q.client.Err() != nil || !q.another() {
 		return false
 	}
 	return q.takeBudget()
@@ -277,7 +289,7 @@ func (q *request) again(err error) (bool, time.Duration) {
 	// The second attempt goes at once, because it goes to another backend.
 	wait := s.backoff.Delay(q.attempts - 1)
 	switch {
-	case q.Context.Err() != nil || q.stop != nil || !t.done:
+	case q.client.Err() != nil || q.stop != nil || !t.done:
 		return false, 0
 	case t.claimed:
 		return true, wait
@@ -333,7 +345,7 @@ func (q *request) final(err error) error {
 		}
 	}
 	switch {
-	case q.stop == nil || q.Context.Err() != nil:
+	case q.stop == nil || q.client.Err() != nil:
 		return err
 	case errors.Is(q.stop, balance.ErrQueueFull), errors.Is(q.stop, balance.ErrQueueTimeout), errors.Is(q.stop, errNoBackend):
 		q.w.Header().Set("Retry-After", retryAfterSeconds)

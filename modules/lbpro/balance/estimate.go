@@ -15,6 +15,8 @@ import (
 // pool, so that a backend is not called slow for having been sent the slow endpoint.
 type estimate struct {
 	speed   float64       // relative time at no load; 1 is the pool's average
+	spread  float64       // mean absolute deviation of the samples from it
+	weight  float64       // of the newest sample in both
 	seen    uint64        // samples ever
 	last    time.Duration // when the newest sample was taken
 	ok, all float64       // decayed counts of good and of all outcomes
@@ -55,6 +57,8 @@ const (
 	residualMost = 8
 	// usualRises is how slowly the usual speed follows a backend that has become slow.
 	usualRises = time.Minute
+	// likeMedian is the most that a speed may differ from the median and pass for it.
+	likeMedian = 0.3
 	// slowerNoise is how many times the usual speed is still usual.
 	slowerNoise = 1.5
 )
@@ -96,9 +100,23 @@ func (e *estimate) answer(s *sample, relative float64) {
 		l.sum += math.Log(x * crowd / e.norm())
 	}
 	e.seen++
-	e.speed += max(1/float64(e.seen), 1.0/speedSamples,
-		-math.Expm1(-float64(s.at-e.last)/float64(speedMemory))) * (x - e.speed)
+	a := max(1/float64(e.seen), 1.0/speedSamples, -math.Expm1(-float64(s.at-e.last)/float64(speedMemory)))
+	d := x - e.speed
+	e.speed += a * d
+	e.spread += a * (math.Abs(d) - e.spread)
+	e.weight = a
 	e.last = s.at
+}
+
+// apart returns the speed, or the pool's median when the two cannot be told apart: what
+// lies within two standard errors, at most likeMedian of it, counts as equal, so that equal
+// backends share equally however noisy their samples are.
+func (e *estimate) apart(median float64) float64 {
+	noise := 2 * 1.25 * e.spread * math.Sqrt(e.weight/(2-e.weight))
+	if math.Abs(e.speed-median) <= min(noise, likeMedian*median) {
+		return median
+	}
+	return e.speed
 }
 
 // slower returns how many times slower than usual the backend is now, beyond what is

@@ -51,7 +51,7 @@ func (p *Pool) Tick(now, every time.Duration) {
 		p.publish(b, o, now, median)
 	}
 	p.countWanted(all)
-	p.census.take(all)
+	p.census.take(all, now)
 	p.panicCheck(all, o)
 	if o.Hedge && !held {
 		p.findHedges(all, now, median)
@@ -159,7 +159,7 @@ func (p *Pool) publish(b *Backend, o Options, now time.Duration, median float64)
 	e.decay(now)
 	cost, width := median, e.room()
 	if e.seen > 0 {
-		cost = e.speed
+		cost = e.apart(median)
 		if b.waiting.Load() == 0 && cost > median {
 			// Nobody has asked it lately: what was slow may be well again. One
 			// request at a time finds out, so its width counts as 1 until then.
