@@ -49,8 +49,10 @@ type Backend struct {
 	weight  atomic.Uint64 // float64 bits: see Weight
 	limit   atomic.Int64  // most requests in flight; 0 is no limit
 	backup  atomic.Bool
-	base    atomic.Uint64 // float64 bits: see Base
-	latency latency
+	// stickyUntil is the deadline up to which a draining backend keeps sticky sessions.
+	stickyUntil atomic.Int64
+	base        atomic.Uint64 // float64 bits: see Base
+	latency     latency
 
 	// Totals for the metrics.
 	Totals Totals
@@ -61,7 +63,8 @@ type Backend struct {
 	est        estimate
 	health     health
 	configured float64 // the weight in force, 1 by default
-	fromConfig float64 // the weight that the configuration gave; an operator may set another
+	fromConfig float64 // the weight that the configuration gave
+	overridden bool    // an operator has set another
 	advised    float64 // path health and advice from elsewhere, 1 when neutral
 	drain      Drain
 	restUntil  time.Duration

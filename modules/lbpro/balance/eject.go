@@ -16,6 +16,7 @@ func (b *Backend) note(a *Attempt, o Outcome) {
 	case o == Canceled:
 	case o.Failed():
 		b.fails.Add(1)
+		b.Totals.Failures[o].Add(1)
 	case b.fails.Load() != 0:
 		b.fails.Store(0)
 	}
@@ -154,7 +155,7 @@ func (p *Pool) mayEject(b *Backend, o Options) bool {
 	return total > 1 && float64(out+1) <= float64(total)*o.Eject.MaxPercent/100
 }
 
-// setState moves the backend b.mu is held.
+// setState moves the backend. b.mu is held.
 func (p *Pool) setState(b *Backend, s State, why Reason, detail string, now time.Duration) {
 	b.outruns.Store(0)
 	b.outrunAt.Store(0)

@@ -12,7 +12,9 @@ type Totals struct {
 	Retries  atomic.Int64    // attempts that were a repeat of one elsewhere
 	Hedges   atomic.Int64    // attempts that ran beside one elsewhere
 	HedgeWon atomic.Int64    // and answered first
-	Canceled atomic.Int64    // attempts ended by the client or by another that won
+	Canceled atomic.Int64    // attempts that the client broke off
+	Outrun   atomic.Int64    // attempts that were not needed: one beside it answered first
+	Failures [8]atomic.Int64 // failures by Outcome, as far as Outcome.Failed
 	Sent     atomic.Int64    // body bytes to the backend
 	Received atomic.Int64    // body bytes from the backend
 

@@ -29,15 +29,6 @@ func (b *Backend) rampLocked(o SlowStartOptions, now time.Duration) float64 {
 	return max(o.MinWeight, math.Pow(x, 1/max(o.Aggression, 0.1)))
 }
 
-// SetWeight sets the operator's weight: a share relative to 1; 0 takes no new requests.
-func (b *Backend) SetWeight(w float64, now time.Duration) {
-	o := b.pool.Options()
-	b.mu.Lock()
-	b.configured = w
-	b.publishWeightLocked(o, now)
-	b.mu.Unlock()
-}
-
 // Advise sets what others think of the path to the backend: a factor in (0, 1], 1 when
 // they have nothing to say.
 func (b *Backend) Advise(f float64, now time.Duration) {
@@ -65,7 +56,7 @@ func (b *Backend) Configure(weight float64, backup bool, limit int, now time.Dur
 	b.backup.Store(backup)
 	b.limit.Store(int64(limit))
 	b.mu.Lock()
-	if b.configured == b.fromConfig {
+	if !b.overridden {
 		b.configured = weight
 	}
 	b.fromConfig = weight
