@@ -182,6 +182,7 @@ func (a *App) tick(u *poolUse, now, every time.Duration, slow bool) (busy bool) 
 	u.pool.Tick(now, every)
 	u.pool.watch(now)
 	if slow {
+		u.pool.measure(now)
 		u.pool.expire(now)
 		u.advise(a.ctx, now)
 	}

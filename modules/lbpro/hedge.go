@@ -81,6 +81,8 @@ func (q *request) runHedge(reason balance.HedgeReason) {
 		o := outcomeOfError(err, req.Context(), req.Context())
 		if o.Failed() {
 			b.Failed(err.Error(), now)
+		} else {
+			b.Totals.Outrun.Add(1)
 		}
 		a.End(now, o)
 		return

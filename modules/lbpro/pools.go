@@ -23,11 +23,13 @@ func clock() time.Duration { return time.Since(origin) }
 type sharedPool struct {
 	*balance.Pool
 
-	mu      sync.Mutex
-	refs    map[string]int           // static members, by use
-	seen    map[string]time.Duration // dynamic members, by when they last appeared
-	signals eventSink
-	outage  atomic.Int64 // since when no backend answers; 0 while one does
+	mu       sync.Mutex
+	refs     map[string]int           // static members, by use
+	seen     map[string]time.Duration // dynamic members, by when they last appeared
+	signals  eventSink
+	clients  clients
+	departed totals       // of backends that have left
+	outage   atomic.Int64 // since when no backend answers; 0 while one does
 }
 
 // watch notes when an outage of the whole pool begins and ends.
@@ -54,6 +56,7 @@ func acquirePool(name string, o balance.Options) (*sharedPool, error) {
 		}
 		p.Attach = func(b *balance.Backend) any { return newObservers(name, b.ID) }
 		p.OnEvent = p.signals.emit
+		p.clients.history.add(clock(), counts{})
 		return p, nil
 	})
 	if err != nil {
@@ -89,8 +92,9 @@ func (p *sharedPool) leave(id string) {
 		return
 	}
 	delete(p.refs, id)
+	b := p.Get(id)
 	p.Leave(id)
-	forgetObservers(p.Name, id)
+	p.forget(b)
 }
 
 // appear makes id a member because a dynamic source reports it.
@@ -109,12 +113,13 @@ func (p *sharedPool) expire(now time.Duration) {
 	defer p.mu.Unlock()
 	for id, at := range p.seen {
 		if now-at > dynamicIdle {
-			if b := p.Get(id); b != nil && b.InFlight() > 0 {
+			b := p.Get(id)
+			if b != nil && b.InFlight() > 0 {
 				continue
 			}
 			delete(p.seen, id)
 			p.Leave(id)
-			forgetObservers(p.Name, id)
+			p.forget(b)
 		}
 	}
 }

@@ -43,6 +43,7 @@ type request struct {
 	queued   bool  // has had its turn in the queue
 	ticket   balance.Ticket
 	waitLeft time.Duration
+	began    time.Duration
 
 	hedge hedge
 }
@@ -54,6 +55,8 @@ type trip struct {
 	done     bool // the round trip is over; outcome is valid
 	outcome  balance.Outcome
 	answered bool // an answer is passed to the client
+	status   int  // of that answer
+	ended    time.Duration
 	claimed  bool // an answer was set aside because another attempt follows
 	sending  *replayReader
 	cancel   context.CancelCauseFunc // of the attempt's own context, if it has one
@@ -86,7 +89,7 @@ func requestOf(ctx context.Context) *request {
 
 func newRequest(h *Handler, w http.ResponseWriter, r *http.Request) *request {
 	ctx := r.Context()
-	q := &request{Context: ctx, client: ctx, h: h, w: w, waitLeft: h.set.queueTimeout}
+	q := &request{Context: ctx, client: ctx, h: h, w: w, waitLeft: h.set.queueTimeout, began: clock()}
 	q.choice.Idempotent = idempotent(r)
 	q.route = balance.KeyOf(r.Method, r.URL.Path, r.URL.RawQuery)
 	if h.key != nil {
@@ -104,7 +107,7 @@ func newRequest(h *Handler, w http.ResponseWriter, r *http.Request) *request {
 
 // serve carries the request from attempt to attempt until one is answered or nothing
 // more can be done.
-func (q *request) serve(next caddyhttp.Handler) error {
+func (q *request) serve(next caddyhttp.Handler) (err error) {
 	pool := q.h.pool
 	pool.Enter()
 	defer func() {
@@ -116,6 +119,7 @@ func (q *request) serve(next caddyhttp.Handler) error {
 		if q.pending {
 			pool.Budget.Give()
 		}
+		pool.clients.ended(q, err)
 		pool.Exit()
 	}()
 	for {
@@ -124,7 +128,7 @@ func (q *request) serve(next caddyhttp.Handler) error {
 			q.trip.sending = q.body.fresh()
 			q.r.Body = q.trip.sending
 		}
-		err := q.h.Handler.ServeHTTP(q.w, q.r, next)
+		err = q.h.Handler.ServeHTTP(q.w, q.r, next)
 		q.endTrip()
 		again, wait := q.again(err)
 		if !again || wait > 0 && !sleep(q.client, wait) {
@@ -216,6 +220,7 @@ func (q *request) endTrip() {
 	}
 	t.attempt = nil
 	now := clock()
+	t.ended = now
 	o := balance.Canceled
 	switch {
 	case !t.done:
@@ -231,6 +236,7 @@ func (q *request) endTrip() {
 	won := q.endHedge()
 	if won != nil {
 		a.End(now, balance.Outrun)
+		a.Backend().Totals.Outrun.Add(1)
 		a = won
 	}
 	a.End(now, o)
@@ -239,7 +245,12 @@ func (q *request) endTrip() {
 	if t.sending != nil {
 		b.Totals.Sent.Add(t.sending.sent.Load())
 	}
-	if t.answered {
+	switch {
+	case t.answered && t.status == http.StatusSwitchingProtocols:
+		// How long it is open says nothing of the backend.
+	case q.client.Err() != nil:
+		b.Totals.Canceled.Add(1)
+	case t.answered && t.response.err == nil:
 		observersOf(b).total(now - a.Start())
 	}
 	if q.holding {

@@ -1,6 +1,7 @@
 package lbpro
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
@@ -67,14 +68,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			a.Backend().Failed(err.Error(), now)
 		}
 		a.End(now, o)
+		if o == balance.Canceled {
+			a.Backend().Totals.Canceled.Add(1)
+		}
 		return nil, err
 	}
 	account(a, res, outcomeOfStatus(res), now)
 	if res.Body == nil || res.Body == http.NoBody || res.StatusCode == http.StatusSwitchingProtocols {
 		a.End(now, balance.Canceled)
+		if res.StatusCode != http.StatusSwitchingProtocols {
+			observersOf(a.Backend()).total(now - a.Start())
+		}
 		return res, nil
 	}
-	res.Body = &attemptBody{responseBody: responseBody{ReadCloser: res.Body}, attempt: a}
+	res.Body = &attemptBody{responseBody: responseBody{ReadCloser: res.Body}, attempt: a, client: req.Context()}
 	return res, nil
 }
 
@@ -82,6 +89,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 type attemptBody struct {
 	responseBody
 	attempt *balance.Attempt
+	client  context.Context
 }
 
 // Close ends the attempt. Caddy's proxy always closes what it reads.
@@ -90,9 +98,15 @@ func (b *attemptBody) Close() error {
 	if b.err != nil {
 		o = balance.TransportFailure
 	}
-	b.attempt.Backend().Totals.Received.Add(b.n)
+	t := b.attempt.Backend()
+	t.Totals.Received.Add(b.n)
 	b.attempt.End(now, o)
-	observersOf(b.attempt.Backend()).total(now - b.attempt.Start())
+	switch {
+	case b.client.Err() != nil:
+		t.Totals.Canceled.Add(1)
+	case b.err == nil:
+		observersOf(t).total(now - b.attempt.Start())
+	}
 	return b.ReadCloser.Close()
 }
 
