@@ -27,10 +27,17 @@ func (a Adaptive) Pick(list []*Backend, c *Choice) int {
 	var t tally
 	w := newWalk(len(list))
 	for ; w.left > 0 && t.n < w.look; w.next() {
-		if b := list[w.at]; c.Eligible(b) {
-			weight := b.Weight()
-			t.add(w.at, b.Cost()*crowding(float64(b.inflight.Load()+1), b.Width()*weight), weight)
+		b := list[w.at]
+		if !c.Eligible(b) {
+			continue
 		}
+		// The fourth power of the score: it has the same order, and crowding is a
+		// fourth root.
+		weight, cost := b.Weight(), b.Cost()
+		x := float64(b.inflight.Load()+1) / (b.Width() * weight)
+		cost, x = cost*cost, x*x
+		t.add(w.at, cost*cost*(1+x*x), weight)
 	}
-	return t.draw(band)
+	band = (1 + band) * (1 + band)
+	return t.draw(band * band)
 }

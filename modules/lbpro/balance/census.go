@@ -3,6 +3,7 @@ package balance
 import (
 	"math"
 	"sync/atomic"
+	"time"
 )
 
 // census is what the backends of a pool add up to, counted by Tick, for policies that
@@ -11,10 +12,30 @@ type census struct {
 	weighted atomic.Uint64 // how often a base weight has changed
 	heaviest atomic.Uint64 // float64 bits: the largest weight; 0 before the first tick
 	open     atomic.Uint64 // float64 bits: the weights of the open backends together
+	now      atomic.Int64  // when it was taken
+
+	// Guarded by Pool.tickMu.
+	usualPeak    float64 // mean of the backends' peak latencies in seconds, 0 if unknown
+	peakSum      float64
+	peakBackends float64
 }
 
-// take counts the backends.
-func (c *census) take(all []*Backend) {
+// at returns the time of the last count, for pickers, which have no clock.
+func (c *census) at() time.Duration { return time.Duration(c.now.Load()) }
+
+// addPeak counts one backend's peak latency for the next take.
+func (c *census) addPeak(seconds float64) {
+	c.peakSum += seconds
+	c.peakBackends++
+}
+
+// take counts the backends. p.tickMu is held.
+func (c *census) take(all []*Backend, now time.Duration) {
+	c.now.Store(int64(now))
+	if c.peakBackends > 0 {
+		c.usualPeak = c.peakSum / c.peakBackends
+	}
+	c.peakSum, c.peakBackends = 0, 0
 	heaviest, open := 0.0, 0.0
 	for _, b := range all {
 		w := b.Weight()
@@ -27,10 +48,17 @@ func (c *census) take(all []*Backend) {
 	storeFloat(&c.open, open)
 }
 
-// heaviestWeight returns the largest weight of the pool's backends, at least w: a weight
-// set since the last tick counts as well.
-func (c *census) heaviestWeight(w float64) float64 {
-	return max(w, math.Float64frombits(c.heaviest.Load()))
+// heaviestWeight returns the largest weight of the pool's backends, 1 before it is known.
+func (c *census) heaviestWeight() float64 { return orElse(c.heaviest.Load(), 1) }
+
+// raise counts a weight that was set since the last tick.
+func (c *census) raise(w float64) {
+	for {
+		old := c.heaviest.Load()
+		if w <= math.Float64frombits(old) || c.heaviest.CompareAndSwap(old, math.Float64bits(w)) {
+			return
+		}
+	}
 }
 
 // publishBase writes the operator's weight, without slow start and advice, for the
@@ -39,6 +67,7 @@ func (c *census) heaviestWeight(w float64) float64 {
 func (b *Backend) publishBase(w float64) {
 	bits := math.Float64bits(w + 0)
 	if b.base.Swap(bits) != bits {
+		b.pool.census.raise(w)
 		b.pool.census.weighted.Add(1)
 	}
 }

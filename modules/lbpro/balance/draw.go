@@ -17,7 +17,7 @@ func draw(list []*Backend, c *Choice, not int) int {
 		return -1
 	}
 	if n > 2 {
-		heaviest := list[0].pool.census.heaviestWeight(0)
+		heaviest := list[0].pool.census.heaviestWeight()
 		for range drawTries {
 			r := fastrand()
 			i := int((r >> 32) * uint64(others) >> 32)
@@ -27,9 +27,6 @@ func draw(list []*Backend, c *Choice, not int) int {
 			b := list[i]
 			if !c.Eligible(b) {
 				continue
-			}
-			if heaviest == 0 {
-				break // never ticked: weights may be anything
 			}
 			if w := b.Weight(); w >= heaviest || float64(uint32(r))*(1.0/(1<<32))*heaviest < w {
 				return i

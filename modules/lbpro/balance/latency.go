@@ -14,6 +14,7 @@ type latency struct {
 	peak, mean float64 // seconds to first byte; 0 before the first sample
 	peakAt     time.Duration
 	meanAt     time.Duration
+	good       int // good answers, up to meanSamples
 
 	publishedPeak atomic.Uint64 // float64 bits, seconds; 0 before the first publish
 	publishedMean atomic.Uint64
@@ -30,6 +31,8 @@ const (
 	// 1/meanSamples (nginx's least_time has 1/20), more after a gap.
 	meanSamples = 20
 	meanMemory  = 10 * time.Second
+	// meanPrior is how many answers the prior of a mean counts as.
+	meanPrior = 3
 	// coldLatency is what a backend without samples counts as when nothing at all is
 	// known of the pool, in seconds. Finagle's and Linkerd's default.
 	coldLatency = 0.030
@@ -41,7 +44,12 @@ func (l *latency) observe(s *sample) {
 	if s.outcome != Success {
 		took = max(took, failurePenalty)
 	}
-	if k := math.Exp(-float64(max(0, s.at-l.peakAt)) / float64(peakMemory)); took > l.peak || l.peak == 0 {
+	if l.peak == 0 {
+		// The first answer is not taken at its word: one that was quick by chance would
+		// draw every request. What the pool usually takes is the prior, also below.
+		l.peak, l.peakAt = orElse(l.publishedPeak.Load(), coldLatency), s.at
+	}
+	if k := math.Exp(-float64(max(0, s.at-l.peakAt)) / float64(peakMemory)); took > l.peak {
 		l.peak = took // a peak counts at once
 	} else {
 		l.peak = l.peak*k + took*(1-k)
@@ -51,24 +59,26 @@ func (l *latency) observe(s *sample) {
 		return // how long an error took says nothing about answers
 	}
 	if l.mean == 0 {
-		l.mean = took
-	} else {
-		a := max(1.0/meanSamples, -math.Expm1(-float64(s.at-l.meanAt)/float64(meanMemory)))
-		l.mean += min(a, 1) * (took - l.mean)
+		l.mean = orElse(l.publishedMean.Load(), coldLatency)
 	}
+	l.good = min(l.good+1, meanSamples)
+	a := max(1.0/meanSamples, 1/float64(l.good+meanPrior), -math.Expm1(-float64(max(0, s.at-l.meanAt))/float64(meanMemory)))
+	l.mean += a * (took - l.mean)
 	l.meanAt = max(l.meanAt, s.at)
 }
 
-// publish writes what pickers read. usual is the pool's mean, 0 when unknown: it stands
-// in for a backend without samples, which would take every request if it counted as 0.
-// idle says that no request waits there.
-func (l *latency) publish(now time.Duration, usual, good float64, idle bool) {
+// publish writes what pickers read. idle says that no request waits at the backend. A
+// backend without samples is like the others: it would take every request if it counted
+// as 0. p.tickMu and b.mu are held.
+func (l *latency) publish(p *Pool, now time.Duration, good float64, idle bool) {
+	usual, usualPeak := p.mean, p.census.usualPeak
 	if usual == 0 {
 		usual = coldLatency
 	}
-	peak, mean := usual, usual
+	peak, mean := max(usualPeak, usual), usual
 	if l.peak > 0 {
 		peak = l.peak * math.Exp(-float64(max(0, now-l.peakAt))/float64(peakMemory))
+		p.census.addPeak(peak)
 	}
 	if l.mean > 0 {
 		mean = l.mean
@@ -76,6 +86,8 @@ func (l *latency) publish(now time.Duration, usual, good float64, idle bool) {
 			// Nobody has asked it lately: what was slow may be well again.
 			mean = usual + (mean-usual)*math.Exp(-float64(max(0, now-l.meanAt))/float64(meanMemory))
 		}
+	} else {
+		l.meanAt = now
 	}
 	storeFloat(&l.publishedPeak, max(peak, 1e-6))
 	storeFloat(&l.publishedMean, max(mean, 1e-6))
@@ -83,7 +95,7 @@ func (l *latency) publish(now time.Duration, usual, good float64, idle bool) {
 }
 
 // forget makes the backend one without samples, as when it comes back from an ejection.
-func (l *latency) forget() { l.peak, l.mean = 0, 0 }
+func (l *latency) forget() { l.peak, l.mean, l.good = 0, 0, 0 }
 
 func orElse(bits uint64, v float64) float64 {
 	if bits == 0 {

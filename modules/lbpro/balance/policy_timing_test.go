@@ -21,8 +21,28 @@ var benchPolicies = []struct {
 	name string
 	make func() Picker
 }{
-	{"old", func() Picker { return oldAdaptive{} }},
 	{"adaptive", func() Picker { return Adaptive{} }},
+	{"p2c", func() Picker { return TwoChoices{} }},
+	{"peak_ewma", func() Picker { return PeakEWMA{} }},
+	{"least_request", func() Picker { return LeastRequest{} }},
+	{"least_time", func() Picker { return LeastTime{} }},
+	{"smooth_round_robin", func() Picker { return new(RoundRobin) }},
+	{"bounded_hash", func() Picker { return new(BoundedHash) }},
+	{"maglev", func() Picker { return new(Maglev) }},
+	{"prequal", func() Picker { return new(Prequal) }},
+}
+
+// prepare makes the tables of a hashing policy and asks for every kind of key once, so
+// that what follows is the steady state.
+func prepare(p Picker, list []*Backend) {
+	h, ok := p.(interface{ Prepare([]*Backend) })
+	if !ok {
+		return
+	}
+	h.Prepare(list)
+	for i := range 8 * hashKinds {
+		p.Pick(list, &Choice{Key: uint64(i)})
+	}
 }
 
 // BenchmarkPick measures one choice. Run it with -cpu 2.
@@ -33,6 +53,7 @@ func BenchmarkPick(b *testing.B) {
 		for _, pol := range benchPolicies {
 			b.Run(fmt.Sprintf("policy=%s/backends=%d", pol.name, n), func(b *testing.B) {
 				picker := pol.make()
+				prepare(picker, list)
 				b.ReportAllocs()
 				b.RunParallel(func(pb *testing.PB) {
 					key, c := fastrand(), new(Choice)
@@ -48,4 +69,26 @@ func BenchmarkPick(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkTable measures what a change of membership costs off the request path, and,
+// for bounded_hash, what the first request of a kind pays.
+func BenchmarkTable(b *testing.B) {
+	list := benchPool(1000).Backends()
+	b.Run("maglev", func(b *testing.B) {
+		for b.Loop() {
+			new(Maglev).Prepare(list)
+		}
+	})
+	b.Run("bounded_hash", func(b *testing.B) {
+		for b.Loop() {
+			new(BoundedHash).Prepare(list)
+		}
+	})
+	b.Run("bounded_hash/kind", func(b *testing.B) {
+		t := new(BoundedHash).build(list, nil)
+		for kind := uint64(0); b.Loop(); kind++ {
+			t.rank(kind % hashKinds)
+		}
+	})
 }

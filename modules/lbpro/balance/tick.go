@@ -179,7 +179,7 @@ func (p *Pool) publish(b *Backend, o Options, now time.Duration, median float64)
 	sr := e.success()
 	storeFloat(&b.cost, max(cost, 1e-6)/(sr*sr))
 	storeFloat(&b.width, width)
-	b.latency.publish(now, p.mean, sr, b.waiting.Load() == 0)
+	b.latency.publish(p, now, sr, b.waiting.Load() == 0)
 	b.publishWeightLocked(o, now)
 }
 

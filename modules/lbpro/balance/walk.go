@@ -46,52 +46,52 @@ func coprimeStep(n int) int {
 // tally collects the candidates that a policy has looked at, with their scores; lower is
 // better.
 type tally struct {
-	index  [scanAll]int32
-	score  [scanAll]float32
-	weight [scanAll]float32
-	best   float32
 	n      int
+	index  [scanAll]int32
+	score  [scanAll]float64
+	weight [scanAll]float32
 }
 
-// add takes in a candidate.
+// add takes in a candidate; there are never more than scanAll.
 func (t *tally) add(i int, score, weight float64) {
 	k := t.n
-	if k >= scanAll {
-		return
-	}
-	t.n = k + 1
-	t.index[k], t.score[k], t.weight[k] = int32(i), float32(score), float32(weight)
-	if k == 0 || t.score[k] < t.best {
-		t.best = t.score[k]
+	if uint(k) < scanAll {
+		t.index[k], t.score[k], t.weight[k] = int32(i), score, float32(weight)
+		t.n = k + 1
 	}
 }
 
-// draw returns one of the candidates whose scores are within band of the best (0.1 is
-// 10 %), drawn in proportion to weight, or -1 when there are none.
-func (t *tally) draw(band float64) int {
-	limit := t.best * float32(1+band)
-	sum, equal, last := float32(0), 0, -1
-	for i := range t.n {
-		if t.score[i] <= limit {
+// draw returns one of the candidates whose scores are at most limit times the best, drawn
+// in proportion to weight, or -1 when there are none.
+func (t *tally) draw(limit float64) int {
+	n := t.n
+	if n == 0 {
+		return -1
+	}
+	best := t.score[0]
+	for _, s := range t.score[1:n] {
+		best = min(best, s)
+	}
+	best *= limit
+	sum, equal, last := float32(0), 0, 0
+	for i, s := range t.score[:n] {
+		if s <= best {
 			sum += t.weight[i]
 			last = i
 			equal++
 		}
 	}
-	if equal <= 1 {
-		if last < 0 {
-			return -1
-		}
-		return int(t.index[last])
-	}
-	x := float32(randFloat()) * sum
-	for i := range t.n {
-		if t.score[i] > limit {
-			continue
-		}
-		if x -= t.weight[i]; x < 0 {
-			return int(t.index[i])
+	if equal > 1 {
+		x := float32(randFloat()) * sum
+		for i, s := range t.score[:n] {
+			if s > best {
+				continue
+			}
+			if x -= t.weight[i]; x < 0 {
+				last = i
+				break
+			}
 		}
 	}
-	return int(t.index[last]) // rounding
+	return int(t.index[last])
 }
