@@ -105,11 +105,11 @@ func steady(d time.Duration, utilisation float64, b ...BackendConfig) Scenario {
 	return s
 }
 
-// single puts one fault on one of five for the middle 0.7 of the run; the utilisation
-// of the other four is 0.6.
+// single puts one fault on one of five from 0.1 to 0.6 of the run; the utilisation of
+// the other four is 0.6.
 func single(d time.Duration, f Fault) Scenario {
 	s := steady(d, .6*4/5, workers(4, 4, 4, 4, 4)...)
-	f.At, f.For = d/10, d*7/10
+	f.At, f.For = d/10, d/2
 	s.Backends[2].Faults = []Fault{f}
 	s.Load.Bucket = 100 * time.Millisecond
 	return s

@@ -9,8 +9,15 @@ const (
 	returnShare    = 0.5
 )
 
-// Never is a reaction that did not come.
-const Never = time.Duration(-1)
+// Values of a reaction that is no time.
+const (
+	Never      = time.Duration(-1) // it did not come
+	Unmeasured = time.Duration(-2) // it could not be seen
+)
+
+// afterwards is the shortest part of a run after a fault in which a return is looked
+// for.
+const afterwards = time.Second
 
 // Reaction is how a balancer treated one backend around one fault.
 type Reaction struct {
@@ -18,17 +25,18 @@ type Reaction struct {
 	Fault   Fault
 	// Stop is the time from the fault's onset to the first moment from which on the
 	// backend's arrival rate is below a fifth of its fair one, both over the next
-	// 200 ms and over the rest of the fault; Never when there is none.
+	// 200 ms and over the rest of the fault; Never when there is none, Unmeasured for
+	// Refuse and Restart, because a closed port sees no arrivals.
 	Stop time.Duration
 	// Return is the time from the fault's end to the first 200 ms in which the backend
-	// gets at least half of its fair arrival rate; Never when there are none.
+	// gets at least half of its fair arrival rate; Never when there are none,
+	// Unmeasured when the load ends within a second of the fault.
 	Return time.Duration
 }
 
 // Reactions measures the reaction to each fault that begins after the epoch and lasts
 // for at least a second, from each backend's statistics; the fair rate is the load's
-// times FairShare. A backend whose port is closed sees no arrivals, so Stop is 0 for
-// Refuse and Restart, and tells nothing.
+// times FairShare.
 func (s Scenario) Reactions(stats []Stats) []Reaction {
 	var all []Reaction
 	for i, b := range s.Backends {
@@ -38,11 +46,14 @@ func (s Scenario) Reactions(stats []Stats) []Reaction {
 			}
 			end := min(f.end(), s.Load.Duration)
 			fair := s.Load.Rate * s.FairShare(i)
-			all = append(all, Reaction{
-				Backend: i, Fault: f,
-				Stop:   stopped(stats[i], f.At, end, fair),
-				Return: returned(stats[i], end, s.Load.Duration, fair),
-			})
+			r := Reaction{Backend: i, Fault: f, Stop: Unmeasured, Return: Unmeasured}
+			if f.Kind != Refuse && f.Kind != Restart {
+				r.Stop = stopped(stats[i], f.At, end, fair)
+			}
+			if end <= s.Load.Duration-afterwards {
+				r.Return = returned(stats[i], end, s.Load.Duration, fair)
+			}
+			all = append(all, r)
 		}
 	}
 	return all

@@ -114,6 +114,16 @@ func TestReactions(t *testing.T) {
 	if got[0].Return != Never {
 		t.Errorf("without a return: %s", got[0].Return)
 	}
+	s.Backends[1].Faults[0].Kind = Refuse
+	s.Load.Duration = 4500 * time.Millisecond
+	got = s.Reactions([]Stats{{Arrivals: fair}, {Arrivals: bad}})
+	if got[0].Stop != Unmeasured || got[0].Return != Unmeasured {
+		t.Errorf("closed port, and half a second left: stop %s, return %s", got[0].Stop, got[0].Return)
+	}
+	s.Backends[1].Faults[0].At = 0
+	if got = s.Reactions([]Stats{{Arrivals: fair}, {Arrivals: bad}}); len(got) != 0 {
+		t.Errorf("reactions to a fault that was there from the start: %+v", got)
+	}
 }
 
 func TestRecovery(t *testing.T) {

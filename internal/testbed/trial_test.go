@@ -56,7 +56,7 @@ func TestTrialThroughAProxy(t *testing.T) {
 		t.Errorf("%d epochs, %d of %d sent", epochs, o.Sent, o.Planned)
 	}
 	// Round robin sends a fifth to each, and has every one to the faulty backend fail
-	// for 0.7 of the run: about 14 % in all.
+	// for half of the run: a tenth in all.
 	var received int64
 	for _, b := range o.Backends {
 		received += b.Received
@@ -64,10 +64,11 @@ func TestTrialThroughAProxy(t *testing.T) {
 	if received != o.Sent {
 		t.Errorf("backends received %d of %d", received, o.Sent)
 	}
-	if failed := o.Codes[500]; failed != o.Backends[2].Failed || failed+o.OK != o.Sent || failed < o.Sent/10 {
+	if failed := o.Codes[500]; failed != o.Backends[2].Failed || failed+o.OK != o.Sent || failed < o.Sent/15 {
 		t.Errorf("%d failed, backend 2 %+v, result %s", failed, o.Backends[2], o.Result)
 	}
-	if len(o.Reactions) != 1 || o.Reactions[0].Stop != Never || o.Reactions[0].Return == Never {
+	// A run of two seconds leaves less than one after the fault.
+	if len(o.Reactions) != 1 || o.Reactions[0].Stop != Never || o.Reactions[0].Return != Unmeasured {
 		t.Errorf("reactions of round robin: %+v", o.Reactions)
 	}
 	if low := bound(t, s); o.Quantile(.9) < low.Quantile(.9) {

@@ -21,8 +21,13 @@
 // requests, and x the ratio to it. CPU is user and system time of the proxy's
 // processes in the measured part. stop is the time from a fault's onset until the
 // backend's arrival rate stays below a fifth of its fair one, return the time from its
-// end until the rate over 200 ms is at least half of it; the slowest of the scenario's
+// end until the rate over 200 ms is at least half of it; the median over the scenario's
 // faults each, "never" if it did not come, "-" when no fault allows it to be measured.
-// lag is the 99.9th percentile of how late the load's own requests were sent: when it
-// is not small beside the latencies, the machine was too busy for the figures to count.
+// recover is the time from the last fault's end to the moment from which on at least
+// 99 % of requests are OK. tries is requests received by backends for each sent.
+//
+// lag is the 99.9th percentile of how late the load's own requests were sent. When it
+// is not small beside the latencies, the machine was too busy for the figures to count:
+// such a trial is done again, a few times at most, and marked "!" if it stays so. See
+// -max-lag.
 package main

@@ -39,6 +39,7 @@ type options struct {
 	caddy, stock       string
 	list               bool
 	saturate           bool
+	maxLag             time.Duration
 	throughput         throughput
 }
 
@@ -51,6 +52,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.Float64Var(&o.scale, "scale", 1, "factor on the duration of scenarios; 1 is 20 s each")
 	f.IntVar(&o.repeat, "repeat", 1, "rounds, each with the next seed; figures are medians")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of arrivals and work")
+	f.DurationVar(&o.maxLag, "max-lag", 15*time.Millisecond, "do a trial again, twice at most, whose load was sent later than this at its 99.9th percentile; 0 takes any")
 	f.StringVar(&o.json, "json", "", "file to write all figures to")
 	f.StringVar(&o.caddy, "caddy", "", "Caddy binary with lbpro; built from ./cmd/caddy when empty")
 	f.StringVar(&o.stock, "stock", "", "stock Caddy binary; built when empty")
@@ -145,14 +147,15 @@ func (o options) scenario(ctx context.Context, name string, list []proxy, progra
 			if programs[p.program] == "" {
 				continue
 			}
-			m, err := try(ctx, p, programs[p.program], s)
+			m, err := o.calm(ctx, p, programs[p.program], s)
 			if err != nil {
 				if ctx.Err() != nil {
 					return nil, err
 				}
 				m = measures{Scenario: name, Proxy: p.name, ours: p.ours, Skipped: err.Error()}
 			}
-			fmt.Fprintf(log, "%s, round %d, %s: p99 %s, %.3f %% OK %s\n", name, round+1, p.name, m.latency(m.All.P99), 100*m.Success, m.Skipped)
+			fmt.Fprintf(log, "%s, round %d, %s: p99 %s, %.3f %% OK, lag %s ms %s\n",
+				name, round+1, p.name, m.latency(m.All.P99), 100*m.Success, number(m.Lag), m.Skipped)
 			rounds[i] = append(rounds[i], m)
 		}
 	}
@@ -161,6 +164,27 @@ func (o options) scenario(ctx context.Context, name string, list []proxy, progra
 		rows[i] = summarize(name, p, rounds[i])
 	}
 	return rows, nil
+}
+
+// lagTries is how often a trial is done at most for a load that is sent in time.
+const lagTries = 3
+
+// calm does a trial until its load was sent in time, and else returns the one with the
+// least lag.
+func (o options) calm(ctx context.Context, p proxy, binary string, s testbed.Scenario) (best measures, err error) {
+	for i := range lagTries {
+		m, err := try(ctx, p, binary, s)
+		if err != nil {
+			return m, err
+		}
+		if i == 0 || m.Lag < best.Lag {
+			best = m
+		}
+		if best.Busy = o.maxLag > 0 && best.Lag > ms(o.maxLag); !best.Busy {
+			break
+		}
+	}
+	return best, nil
 }
 
 // summarize takes the median of the rounds that have figures.

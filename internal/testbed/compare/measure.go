@@ -44,6 +44,8 @@ type measures struct {
 	Recovery *float64 `json:"recovery_ms"`
 	Lag      float64  `json:"load_lag_p999_ms"`
 	Capped   int64    `json:"load_capped"`
+	// Busy marks figures, of any round, from a machine that had too much else to do.
+	Busy bool `json:"machine_busy"`
 }
 
 // quantiles of latency in milliseconds.
@@ -136,28 +138,41 @@ func evaluate(s testbed.Scenario, o *testbed.Outcome, low *testbed.Result) measu
 	for _, b := range o.Backends {
 		m.Share = append(m.Share, float64(b.Received)/float64(max(1, received)))
 	}
+	var stops, returns []time.Duration
 	for _, r := range o.Reactions {
-		if closed := r.Fault.Kind == testbed.Refuse || r.Fault.Kind == testbed.Restart; !closed {
-			m.Stop = slower(m.Stop, r.Stop)
-		}
-		m.Return = slower(m.Return, r.Return)
+		stops, returns = append(stops, r.Stop), append(returns, r.Return)
 	}
+	m.Stop, m.Return = typical(stops), typical(returns)
 	if d, ok := s.Recovery(o.Result); ok {
-		m.Recovery = slower(nil, d)
+		m.Recovery = typical([]time.Duration{d})
 	}
 	return m
 }
 
-// slower returns the slower of two reactions; -1 is never.
-func slower(a *float64, d time.Duration) *float64 {
-	b := ms(d)
-	if d == testbed.Never {
-		b = -1
+// typical returns the median of the reactions that were measured, in milliseconds: nil
+// when there is none, -1 when it is never.
+func typical(reactions []time.Duration) *float64 {
+	var values []float64
+	for _, d := range reactions {
+		switch d {
+		case testbed.Unmeasured:
+		case testbed.Never:
+			values = append(values, math.Inf(1))
+		default:
+			values = append(values, ms(d))
+		}
 	}
-	if a != nil && (*a < 0 || b >= 0 && *a > b) {
-		return a
+	if len(values) == 0 {
+		return nil
 	}
-	return &b
+	return orNever(middle(values))
+}
+
+func orNever(v float64) *float64 {
+	if math.IsInf(v, 1) {
+		v = -1
+	}
+	return &v
 }
 
 // median merges rounds of one proxy in one scenario: the median in each figure, the
@@ -178,16 +193,12 @@ func median(rounds []measures) measures {
 		if get(&m) == nil {
 			return nil
 		}
-		v := of(func(r *measures) float64 {
+		return orNever(of(func(r *measures) float64 {
 			if p := get(r); p != nil && *p >= 0 {
 				return *p
 			}
 			return math.Inf(1)
-		})
-		if math.IsInf(v, 1) {
-			v = -1
-		}
-		return &v
+		}))
 	}
 	out := measures{
 		Scenario: m.Scenario, Proxy: m.Proxy, ours: m.ours, Rounds: len(rounds), Patience: m.Patience,
@@ -219,6 +230,7 @@ func median(rounds []measures) measures {
 	}
 	for _, r := range rounds {
 		out.Capped += r.Capped
+		out.Busy = out.Busy || r.Busy
 		for why, n := range r.Failures {
 			out.Failures[why] += n
 		}

@@ -16,14 +16,20 @@ func printScenario(out io.Writer, s testbed.Scenario, rows []measures) error {
 		s.Name, s.About, s.Load.Rate, s.Load.Duration, len(s.Backends), s.Utilisation())
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "proxy\tp50\tp90\tp99\tp99.9\tmax\tOK %\tx p99\tx p99.9\tOK p99\tCPU s\ttries\tstop\treturn\trecover\tlag\t")
-	for i, m := range rows {
+	bounded := false
+	for _, m := range rows {
 		if m.Skipped != "" {
 			fmt.Fprintf(w, "%s\t%s\t\n", m.Proxy, m.Skipped)
 			continue
 		}
-		if i == 0 || rows[i-1].Skipped != "" && rows[0].Skipped != "" {
+		if !bounded {
+			bounded = true
 			b := m.Bound
 			fmt.Fprintf(w, "bound\t%s\t%s\t%s\t%s\t%s\t\t\t\t\t\t\t\t\t\t\t\n", number(b.P50), number(b.P90), number(b.P99), number(b.P999), number(b.Max))
+		}
+		lag := number(m.Lag)
+		if m.Busy {
+			lag = "!" + lag
 		}
 		cpu := "-"
 		if m.CPU != nil {
@@ -32,7 +38,7 @@ func printScenario(out io.Writer, s testbed.Scenario, rows []measures) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%.3f\t%s\t%s\t%s\t%s\t%.3f\t%s\t%s\t%s\t%s\t\n", m.Proxy,
 			m.latency(m.All.P50), m.latency(m.All.P90), m.latency(m.All.P99), m.latency(m.All.P999), m.latency(m.All.Max),
 			100*m.Success, m.ratio(m.All.P99, m.Bound.P99), m.ratio(m.All.P999, m.Bound.P999), number(m.Answered.P99),
-			cpu, m.Attempts, reaction(m.Stop), reaction(m.Return), reaction(m.Recovery), number(m.Lag))
+			cpu, m.Attempts, reaction(m.Stop), reaction(m.Return), reaction(m.Recovery), lag)
 	}
 	if err := w.Flush(); err != nil {
 		return err
