@@ -332,13 +332,17 @@ func (q *request) retryMatches() bool {
 	return ok && err == nil
 }
 
-// park waits out an outage of the whole pool: when no backend has answered since it last
-// failed, the request stands in the queue until one may be back, as long as it is safe
-// to send. An outage that has lasted much longer than the queue's timeout is not waited
-// for: then an error at once serves clients better.
+// park lets a request whose attempts all failed to get through stand in the queue until
+// a backend may be back, as long as it is safe to send. This is how a short outage of
+// the whole pool is waited out. An outage that has lasted much longer than the queue's
+// timeout is not waited for: then an error at once serves clients better.
 func (q *request) park() bool {
-	t := &q.trip
-	if q.h.set.queueSize == 0 || !q.mayRepeat(t.outcome) || !q.h.pool.Outage() || q.h.longOutage(clock()) {
+	switch q.trip.outcome {
+	case balance.ConnectFailure, balance.TransportFailure:
+	default:
+		return false
+	}
+	if q.h.set.queueSize == 0 || !q.mayRepeat(q.trip.outcome) || q.h.longOutage(clock()) {
 		return false
 	}
 	if q.stop = q.wait(); q.stop != nil {

@@ -37,9 +37,10 @@ type Eject struct {
 	// kind, to count as hung. Default: 5s.
 	Hang *caddy.Duration `json:"hang,omitempty"`
 	// Length of a first ejection; it doubles each time up to `max_time`, with a quarter
-	// of jitter. Default: 1s.
+	// of jitter. Default: 500ms.
 	BaseTime caddy.Duration `json:"base_time,omitempty"`
-	// Longest ejection. Default: 1m.
+	// Longest ejection. It is short by default because looking again costs nobody
+	// anything: the request that does is repeated elsewhere. Default: 5s.
 	MaxTime caddy.Duration `json:"max_time,omitempty"`
 	// Most of the pool that may be out at once, in percent. Default: 50.
 	MaxPercent *float64 `json:"max_percent,omitempty"`

@@ -40,15 +40,16 @@ type Backend struct {
 	shards   []shard
 
 	// Published by Tick and by operators; read by pickers.
-	state   atomic.Uint32
-	silent  atomic.Bool
-	resting atomic.Bool   // it asked for less by Retry-After
-	wanted  atomic.Bool   // one request is wanted as a probe
-	cost    atomic.Uint64 // float64 bits: see Cost
-	width   atomic.Uint64 // float64 bits: see Width
-	weight  atomic.Uint64 // float64 bits: see Weight
-	limit   atomic.Int64  // most requests in flight; 0 is no limit
-	backup  atomic.Bool
+	state    atomic.Uint32
+	silent   atomic.Bool
+	resting  atomic.Bool   // it asked for less by Retry-After
+	wanted   atomic.Bool   // one request is wanted as a probe
+	anyProbe atomic.Bool   // and it may be one that cannot be repeated
+	cost     atomic.Uint64 // float64 bits: see Cost
+	width    atomic.Uint64 // float64 bits: see Width
+	weight   atomic.Uint64 // float64 bits: see Weight
+	limit    atomic.Int64  // most requests in flight; 0 is no limit
+	backup   atomic.Bool
 	// stickyUntil is the deadline up to which a draining backend keeps sticky sessions.
 	stickyUntil atomic.Int64
 	base        atomic.Uint64 // float64 bits: see Base

@@ -113,13 +113,10 @@ func (c *Choice) PickOpen(list []*Backend, policy Picker) int {
 }
 
 // claimProbe takes the probe that a half-open or silent backend wants. Requests that cannot be repeated
-// are spared: should the probe fail, nobody must notice.
+// are spared while others come: should the probe fail, nobody must notice.
 func (p *Pool) claimProbe(list []*Backend, c *Choice) int {
-	if !c.Idempotent {
-		return -1
-	}
 	for i, b := range list {
-		if b.wanted.Load() && !b.Full() && b.wanted.CompareAndSwap(true, false) {
+		if b.wanted.Load() && (c.Idempotent || b.anyProbe.Load()) && !b.Full() && b.wanted.CompareAndSwap(true, false) {
 			p.wanted.Add(-1)
 			return i
 		}

@@ -6,6 +6,10 @@ import (
 	"time"
 )
 
+// probePatience is how long a half-open backend waits for a request that may be repeated
+// to be its probe; then any request is.
+const probePatience = time.Second
+
 // note is the request path's part of health: consecutive failures, silence and probes,
 // seen at once rather than at the next tick.
 func (b *Backend) note(a *Attempt, o Outcome) {
@@ -43,6 +47,7 @@ func (p *Pool) judge(all []*Backend, o Options, now time.Duration, median float6
 				p.judgeOne(b, o, now, median)
 			}
 		case HalfOpen:
+			b.anyProbe.Store(now-b.health.since > probePatience)
 			if b.outruns.Load() > 0 {
 				p.eject(b, b.health.reason, "the probe got no answer while others did", o, now)
 			} else if first, ok := b.oldest(); ok && now-first > o.Eject.BaseTime && !b.wanted.Load() && p.late(b, now) {
@@ -160,6 +165,7 @@ func (p *Pool) setState(b *Backend, s State, why Reason, detail string, now time
 	b.outruns.Store(0)
 	b.outrunAt.Store(0)
 	b.wanted.Store(s == HalfOpen)
+	b.anyProbe.Store(false)
 	b.health.since, b.health.reason, b.health.detail = now, why, detail
 	b.state.Store(uint32(s))
 }
@@ -191,6 +197,10 @@ func (p *Pool) restore(b *Backend, now time.Duration) {
 	why := h.reason
 	p.setState(b, Serving, ReasonNone, "", now)
 	h.ramp, h.good = max(now, 1), now
+	if h.brisk {
+		// All of them start afresh: a ramp would only leave the load to the others.
+		h.ramp, h.brisk = 0, false
+	}
 	h.slow, h.slowN, h.slowSum = 0, 0, 0
 	clear(h.buckets[:])
 	b.fails.Store(0)
@@ -200,6 +210,25 @@ func (p *Pool) restore(b *Backend, now time.Duration) {
 	b.est.answered = now
 	b.latency.forget()
 	p.events = append(p.events, Event{Kind: EventRestored, Pool: p, Backend: b, Reason: why})
+}
+
+// endOutage lets every ejected backend be tried at once when a pool that had nobody left
+// has its first answer again: what was learnt in an outage is over with it.
+func (p *Pool) endOutage(all []*Backend, now time.Duration) {
+	was := p.out
+	p.out = p.Outage()
+	if !was || p.out {
+		return
+	}
+	for _, b := range all {
+		b.mu.Lock()
+		if b.State() == Ejected && b.health.reason != ReasonOperator {
+			b.health.times = 0
+			b.health.brisk = true
+			p.toHalfOpen(b, now)
+		}
+		b.mu.Unlock()
+	}
 }
 
 // panicCheck notes when too few backends can serve.

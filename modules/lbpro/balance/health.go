@@ -27,6 +27,7 @@ type health struct {
 	until  time.Duration
 	times  int           // ejections in a row; sets the length of the next
 	good   time.Duration // since when it has served without ejection, for forgetting times
+	brisk  bool          // the next recovery needs no slow start
 	ramp   time.Duration // start of the slow start; 0 when none is under way
 
 	buckets [healthBuckets]healthBucket

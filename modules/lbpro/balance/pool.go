@@ -39,6 +39,7 @@ type Pool struct {
 	scratch []sample
 	speeds  []float64
 	ticked  time.Duration
+	out     bool // the pool was in an outage at the last tick
 	hedges  []hedgeCall
 	events  []Event
 }

@@ -42,6 +42,7 @@ func (p *Pool) Tick(now, every time.Duration) {
 		p.drainSamples(b, o, now)
 		b.mu.Unlock()
 	}
+	p.endOutage(all, now)
 	median := p.median(all, now)
 	p.judge(all, o, now, median)
 	if !held {
