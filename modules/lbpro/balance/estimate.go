@@ -19,6 +19,7 @@ type estimate struct {
 	weight  float64       // of the newest sample in both
 	seen    uint64        // samples ever
 	last    time.Duration // when the newest sample was taken
+	doubt   time.Duration // how long a slow speed is believed without a new sample
 	ok, all float64       // decayed counts of good and of all outcomes
 	counted time.Duration // when ok and all were last decayed
 
@@ -57,6 +58,8 @@ const (
 	residualMost = 8
 	// usualRises is how slowly the usual speed follows a backend that has become slow.
 	usualRises = time.Minute
+	// doubtMost bounds how long a slow speed is believed without a new sample.
+	doubtMost = 12 * time.Second
 	// likeMedian is the most that a speed may differ from the median and pass for it.
 	likeMedian = 0.3
 	// slowerNoise is how many times the usual speed is still usual.
@@ -67,7 +70,7 @@ const (
 var widths = [...]float64{1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256}
 
 func (e *estimate) init(now time.Duration) {
-	*e = estimate{speed: 1, width: 1, last: now, counted: now, answered: now, fitted: now}
+	*e = estimate{speed: 1, width: 1, last: now, doubt: speedMemory, counted: now, answered: now, fitted: now}
 }
 
 // levelOf maps a load to its level: exact up to 12, then in powers of 1.5.
@@ -100,12 +103,25 @@ func (e *estimate) answer(s *sample, relative float64) {
 		l.sum += math.Log(x * crowd / e.norm())
 	}
 	e.seen++
+	e.believe(x, s.at)
 	a := max(1/float64(e.seen), 1.0/speedSamples, -math.Expm1(-float64(s.at-e.last)/float64(speedMemory)))
 	d := x - e.speed
 	e.speed += a * d
 	e.spread += a * (math.Abs(d) - e.spread)
 	e.weight = a
 	e.last = s.at
+}
+
+// believe makes the time that a slow speed is believed longer each time that a sample
+// taken after a pause confirms it, so that a backend that is always slow is asked ever
+// less often, and one that has recovered is believed again at once.
+func (e *estimate) believe(x float64, at time.Duration) {
+	switch {
+	case x < slowerNoise:
+		e.doubt = speedMemory
+	case at-e.last > e.doubt/2:
+		e.doubt = min(e.doubt*3/2, doubtMost)
+	}
 }
 
 // apart returns the speed, or the pool's median when the two cannot be told apart: what

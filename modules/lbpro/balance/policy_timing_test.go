@@ -54,6 +54,7 @@ func BenchmarkPick(b *testing.B) {
 			b.Run(fmt.Sprintf("policy=%s/backends=%d", pol.name, n), func(b *testing.B) {
 				picker := pol.make()
 				prepare(picker, list)
+				b.ResetTimer()
 				b.ReportAllocs()
 				b.RunParallel(func(pb *testing.PB) {
 					key, c := fastrand(), new(Choice)

@@ -164,7 +164,7 @@ func (p *Pool) publish(b *Backend, o Options, now time.Duration, median float64)
 		if b.waiting.Load() == 0 && cost > median {
 			// Nobody has asked it lately: what was slow may be well again. One
 			// request at a time finds out, so its width counts as 1 until then.
-			k := math.Exp(-float64(now-e.last) / float64(speedMemory))
+			k := math.Exp(-float64(now-e.last) / float64(e.doubt))
 			cost = median + (cost-median)*k
 			if k < 0.7 {
 				width = 1

@@ -3,7 +3,7 @@ package balance
 const (
 	// scanAll is the largest number of backends that are all looked at; of more, drawn
 	// are looked at.
-	scanAll = 48
+	scanAll = 64
 	drawn   = 24
 )
 
