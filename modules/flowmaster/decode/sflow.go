@@ -12,11 +12,18 @@ type reader struct {
 	err error
 }
 
+// short is the rare way out of every read, apart so that the others are
+// short enough to be inlined.
+func (r *reader) short(n int) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%d octets with %d left: %w", n, len(r.b), ErrTruncated)
+	}
+	r.b = nil
+}
+
 func (r *reader) bytes(n int) []byte {
-	if r.err != nil || n < 0 || n > len(r.b) {
-		if r.err == nil {
-			r.err = fmt.Errorf("%d octets with %d left: %w", n, len(r.b), ErrTruncated)
-		}
+	if uint(n) > uint(len(r.b)) {
+		r.short(n)
 		return nil
 	}
 	v := r.b[:n:n]
@@ -25,10 +32,13 @@ func (r *reader) bytes(n int) []byte {
 }
 
 func (r *reader) uint32() uint32 {
-	if v := r.bytes(4); v != nil {
-		return binary.BigEndian.Uint32(v)
+	if len(r.b) < 4 {
+		r.short(4)
+		return 0
 	}
-	return 0
+	v := binary.BigEndian.Uint32(r.b)
+	r.b = r.b[4:]
+	return v
 }
 
 // sized reads a length and then that many octets, with the padding that

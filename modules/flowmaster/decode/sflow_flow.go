@@ -28,7 +28,7 @@ const (
 
 // flowSample is what one sFlow flow sample says about one packet.
 type flowSample struct {
-	samplingRate, pool, input, output uint32
+	samplingRate, input, output uint32
 
 	header      packetHeader
 	raw         []byte
@@ -36,30 +36,45 @@ type flowSample struct {
 	hasFrame    bool
 
 	// From the extended records.
-	sourceVlan, destinationVlan               uint32
-	sourcePrefixLength, destinationPrefixLen  uint32
-	nextHop                                   []byte
-	sourceAS, destinationAS                   uint32
-	hasSwitch, hasRouter, hasGateway, sampled bool
-	sampledPorts                              [4]byte
-	sampledFlags                              [2]byte
+	sourceVlan, destinationVlan              uint32
+	sourcePrefixLength, destinationPrefixLen uint32
+	nextHop                                  []byte
+	sourceAS, destinationAS                  uint32
+	hasSwitch, hasRouter, hasGateway         bool
+	sampledPorts                             [4]byte
+	sampledFlags                             [2]byte
 }
 
 // sflowFlow decodes a flow sample.
 func (m *message) sflowFlow(r *reader, expanded bool) error {
 	s := &m.sample
 	*s = flowSample{}
-	r.uint32() // sequence number of the sampler
-	sampler := r.uint32()
+	var sampler, drops uint32
+	var records int
 	if expanded {
-		sampler = sampler<<24 ^ r.uint32() // class and index, as the short form packs them
-	}
-	s.samplingRate, s.pool = r.uint32(), r.uint32()
-	drops := r.uint32()
-	s.input, s.output = sflowInterface(r, expanded), sflowInterface(r, expanded)
-	records := int(r.uint32())
-	if r.err != nil {
-		return r.err
+		b := r.bytes(44)
+		if b == nil {
+			return r.err
+		}
+		// Class and index of the sampler, as the short form packs them.
+		sampler = binary.BigEndian.Uint32(b[4:])<<24 ^ binary.BigEndian.Uint32(b[8:])
+		s.samplingRate, drops = binary.BigEndian.Uint32(b[12:]), binary.BigEndian.Uint32(b[20:])
+		if binary.BigEndian.Uint32(b[24:]) == 0 {
+			s.input = binary.BigEndian.Uint32(b[28:])
+		}
+		if binary.BigEndian.Uint32(b[32:]) == 0 {
+			s.output = binary.BigEndian.Uint32(b[36:])
+		}
+		records = int(binary.BigEndian.Uint32(b[40:]))
+	} else {
+		b := r.bytes(32)
+		if b == nil {
+			return r.err
+		}
+		sampler = binary.BigEndian.Uint32(b[4:])
+		s.samplingRate, drops = binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint32(b[16:])
+		s.input, s.output = packedInterface(binary.BigEndian.Uint32(b[20:])), packedInterface(binary.BigEndian.Uint32(b[24:]))
+		records = int(binary.BigEndian.Uint32(b[28:]))
 	}
 	if records > len(r.b)/8 {
 		return fmt.Errorf("%d records announced in %d octets: %w", records, len(r.b), ErrLength)
@@ -89,6 +104,10 @@ func (m *message) sflowFlow(r *reader, expanded bool) error {
 // for. Samplers past the limit are not followed.
 func (m *message) agentDrops(sampler, total uint32) {
 	d := m.domain
+	if d.agentDropsSeen == [2]uint32{sampler, total} {
+		return // as in the sample before; spares the map
+	}
+	d.agentDropsSeen = [2]uint32{sampler, total}
 	last, known := d.agentDrops[sampler]
 	switch {
 	case known:
@@ -106,17 +125,10 @@ func (m *message) agentDrops(sampler, total uint32) {
 	}
 }
 
-// sflowInterface reads an interface. Anything but a single interface (a
-// reason for discarding, or several) is 0.
-func sflowInterface(r *reader, expanded bool) uint32 {
-	if expanded {
-		format, value := r.uint32(), r.uint32()
-		if format != 0 {
-			return 0
-		}
-		return value
-	}
-	if v := r.uint32(); v>>30 == 0 {
+// packedInterface reads an interface of the short form. Anything but a single
+// interface (a reason for discarding, or several) is 0.
+func packedInterface(v uint32) uint32 {
+	if v>>30 == 0 {
 		return v
 	}
 	return 0
@@ -127,11 +139,13 @@ func sflowInterface(r *reader, expanded bool) uint32 {
 func (s *flowSample) read(format uint32, r *reader) {
 	switch format {
 	case sflowRawHeader:
-		protocol := r.uint32()
-		s.frameOctets, s.hasFrame = int(r.uint32()), true
-		r.uint32() // octets stripped before sampling
-		s.raw = r.sized()
-		switch protocol {
+		b := r.bytes(16) // protocol, frame length, octets stripped, header length
+		if b == nil {
+			return
+		}
+		s.frameOctets, s.hasFrame = int(binary.BigEndian.Uint32(b[4:])), true
+		s.raw = r.bytes(int(binary.BigEndian.Uint32(b[12:])))
+		switch binary.BigEndian.Uint32(b) {
 		case sflowHeaderEthernet:
 			s.header.parseEthernet(s.raw)
 		case sflowHeaderIPv4, sflowHeaderIPv6:

@@ -65,6 +65,7 @@ type domain struct {
 	sequence         sequence
 	bootMilliseconds int64
 	agentDrops       map[uint32]uint32 // last told by each sFlow sampler
+	agentDropsSeen   [2]uint32         // sampler and count last looked at
 	lastSeen         int64
 }
 

@@ -1,0 +1,13 @@
+// A module of its own, so that goflow2 and what it requires stay out of the
+// product's go.mod. The replace directive is for this module only: the tests
+// are of the code beside them.
+module github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/decode/difftest
+
+go 1.26.0
+
+require (
+	github.com/caddy-lbpro/caddy-lbpro v0.0.0
+	github.com/netsampler/goflow2/v2 v2.2.6
+)
+
+replace github.com/caddy-lbpro/caddy-lbpro => ../../../..
