@@ -330,6 +330,20 @@ func TestProcessStatOfThisProcess(t *testing.T) {
 	}
 }
 
+func TestForeignTime(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("no /proc/stat here")
+	}
+	f := watch()
+	if all, own, ok := f.used(); !ok || all < own || all == 0 {
+		t.Errorf("the machine used %s, this process %s, %t", all, own, ok)
+	}
+	f.all -= time.Hour // as if others had used an hour
+	if f.share() <= 1 {
+		t.Errorf("share of others is %g", f.share())
+	}
+}
+
 func TestTailKeepsTheEnd(t *testing.T) {
 	var o tail
 	for range 1000 {

@@ -30,4 +30,12 @@
 // is not small beside the latencies, the machine was too busy for the figures to count:
 // such a trial is done again, a few times at most, and marked "!" if it stays so. See
 // -max-lag.
+//
+// # Throughput
+//
+// With -throughput one client saturates lbpro and stock reverse_proxy, each with its
+// defaults, in turn. The throughput ratio above 1 and the CPU ratio below 1 are in
+// favour of lbpro. Client, backends and proxy share the machine, so the throughput
+// ratio is damped by what the first two cost; the CPU ratio is of the proxies alone, and
+// suffers less from other programs.
 package main

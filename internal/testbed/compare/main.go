@@ -61,6 +61,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.throughput.rounds, "rounds", 9, "rounds of -throughput")
 	f.DurationVar(&o.throughput.each, "round", 3*time.Second, "length of a round of -throughput, for each of the two")
 	f.IntVar(&o.throughput.connections, "connections", 16, "connections of -throughput")
+	f.Float64Var(&o.throughput.maxForeign, "max-foreign", .1, "do a round of -throughput again in which other programs took more than this part of the machine; 0 takes any")
 	f.IntVar(&o.throughput.body, "body", 64, "bytes of an answer's body in -throughput")
 	if err := f.Parse(args); err != nil {
 		return o, err
