@@ -47,8 +47,8 @@ const (
 	widthMemory = 20 * time.Second
 	fitEvery    = 250 * time.Millisecond
 	errorMemory = 5 * time.Second
-	// widthDoubt is how much worse, in squared standard errors, a smaller width may fit
-	// and still be taken. Too small a width spreads requests evenly, which is safe; too
+	// widthDoubt is how much worse, in squared standard errors, a width may fit and still
+	// be taken: then the smallest is, or the one nearest below the pool's median. Too small a width spreads requests evenly, which is safe; too
 	// large a one piles them up, after which only large loads are seen and no fit can
 	// tell that it is wrong.
 	widthDoubt = 4
@@ -192,7 +192,7 @@ func (e *estimate) gapSample(at, start time.Duration) {
 // fit follows the usual speed and chooses the width that explains the levels best: for
 // every candidate the least squares of the logarithms, because times spread in proportion
 // to their mean and a pause must not outweigh a hundred ordinary answers. O(1).
-func (e *estimate) fit(now time.Duration) {
+func (e *estimate) fit(now time.Duration, usual float64) {
 	dt := now - e.fitted
 	if dt < fitEvery {
 		return
@@ -236,10 +236,17 @@ func (e *estimate) fit(now time.Duration) {
 		}
 		best = min(best, errs[i])
 	}
+	least, ok := 0.0, false
 	for i, w := range widths {
-		if errs[i] <= best+widthDoubt {
-			e.width = w
-			return
+		if errs[i] > best+widthDoubt {
+			continue
+		}
+		if !ok {
+			least, ok = w, true
+		}
+		if w <= usual {
+			least = w // as good as any, and like the others
 		}
 	}
+	e.width = least
 }

@@ -38,6 +38,7 @@ type Pool struct {
 	meanN   uint64
 	scratch []sample
 	speeds  []float64
+	width   float64 // the median of the backends' widths
 	ticked  time.Duration
 	out     bool // the pool was in an outage at the last tick
 	hedges  []hedgeCall

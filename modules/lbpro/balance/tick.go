@@ -48,6 +48,7 @@ func (p *Pool) Tick(now, every time.Duration) {
 	if !held {
 		p.listen(all, o, now)
 	}
+	p.width = p.medianWidth(all)
 	for _, b := range all {
 		p.publish(b, o, now, median)
 	}
@@ -148,6 +149,21 @@ func (p *Pool) median(all []*Backend, now time.Duration) float64 {
 	return p.speeds[(len(p.speeds)-1)/2]
 }
 
+// medianWidth returns the lower median of the backends' widths as published.
+func (p *Pool) medianWidth(all []*Backend) float64 {
+	p.speeds = p.speeds[:0]
+	for _, b := range all {
+		if b.State() == Serving {
+			p.speeds = append(p.speeds, b.Width())
+		}
+	}
+	if len(p.speeds) == 0 {
+		return 1
+	}
+	slices.Sort(p.speeds)
+	return p.speeds[(len(p.speeds)-1)/2]
+}
+
 // publish writes a backend's cost, width and weight for the pickers.
 func (p *Pool) publish(b *Backend, o Options, now time.Duration, median float64) {
 	b.mu.Lock()
@@ -156,7 +172,7 @@ func (p *Pool) publish(b *Backend, o Options, now time.Duration, median float64)
 		b.resting.Store(false)
 	}
 	e := &b.est
-	e.fit(now)
+	e.fit(now, p.width)
 	e.decay(now)
 	cost, width := median, e.room()
 	if e.seen > 0 {
