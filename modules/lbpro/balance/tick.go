@@ -10,7 +10,7 @@ import (
 const (
 	// silentGaps is how many usual gaps between answers, each the mean plus four mean
 	// deviations, a backend must let pass to be silent; silentFloor is the least time.
-	silentGaps  = 1.5
+	silentGaps  = 2
 	silentFloor = 15 * time.Millisecond
 	// soundLeast, soundMost and soundGrowth (percent of the silence so far) space the
 	// requests that see whether a silent backend is back.
