@@ -129,7 +129,7 @@ func (d *Decoder) decode(p Packet) error {
 	m.store, m.limits = d.store, d.store.limits.Load()
 	m.result, m.firstError = Result{}, nil
 	b := p.Payload
-	source, err := identify(b)
+	source, err := Identify(b)
 	if err != nil {
 		d.store.undecodable.Add(1)
 		return err
@@ -175,9 +175,9 @@ func (d *Decoder) decode(p Packet) error {
 	return err
 }
 
-// identify tells protocols apart by how datagrams begin: a version in 16 bits
+// Identify tells protocols apart by how datagrams begin: a version in 16 bits
 // for NetFlow and IPFIX, in 32 for sFlow.
-func identify(b []byte) (flow.Source, error) {
+func Identify(b []byte) (flow.Source, error) {
 	if len(b) < 4 {
 		return flow.SourceUnknown, fmt.Errorf("%d octets: %w", len(b), ErrTruncated)
 	}

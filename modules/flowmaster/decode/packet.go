@@ -27,11 +27,13 @@ type packetHeader struct {
 	sourceAddress, destinationAddress  []byte
 	protocol, trafficClass, timeToLive uint8
 	fragment                           bool // not the first of a packet
+	moreFragments                      bool
 	// ipOctets is the length of the IP packet; 0 when its header does not say
 	// (segmentation offload leaves 0 there).
 	ipOctets int
 	ipOffset int // where the IP header begins
 
+	transport                   []byte // from the transport header on
 	sourcePort, destinationPort []byte
 	tcpFlags                    []byte
 	icmp                        []byte
@@ -122,6 +124,7 @@ func (h *packetHeader) parseIP(b []byte, at int) {
 		h.ipOctets = int(binary.BigEndian.Uint16(ip[2:]))
 		h.sourceAddress, h.destinationAddress = ip[12:16], ip[16:20]
 		h.fragment = binary.BigEndian.Uint16(ip[6:])&0x1fff != 0
+		h.moreFragments = ip[6]&0x20 != 0
 		if n := int(ip[0]&15) * 4; n >= 20 && n <= len(ip) && !h.fragment {
 			h.parseTransport(ip[n:])
 		}
@@ -150,6 +153,7 @@ func (h *packetHeader) parseExtensions(b []byte) {
 		case 0, 43, 60, 135: // hop-by-hop, routing, destination options, mobility
 		case 44: // fragment
 			h.fragment = h.fragment || binary.BigEndian.Uint16(b[2:])>>3 != 0
+			h.moreFragments = h.moreFragments || b[3]&1 != 0
 			n = 8
 		case 51: // authentication
 			n = 8 + int(b[1])*4
@@ -171,6 +175,7 @@ func (h *packetHeader) parseExtensions(b []byte) {
 }
 
 func (h *packetHeader) parseTransport(b []byte) {
+	h.transport = b
 	switch h.protocol {
 	case protocolTCP, protocolUDP, protocolSCTP:
 		if len(b) >= 4 {
