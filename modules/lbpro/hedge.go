@@ -37,7 +37,9 @@ var errOutrun = errors.New("another backend answered first")
 // not, because its routes run under the context that a hedge ends.
 func (q *request) hedgeable() bool {
 	c := q.h.carrier
-	return q.h.set.hedge && q.choice.Idempotent && q.body == nil &&
+	// A client that sticks to a backend has its session there; another would answer
+	// quickly, and wrongly.
+	return q.h.set.hedge && q.h.stick == nil && q.choice.Idempotent && q.body == nil &&
 		c.scheme != nil && len(q.h.HandleResponse) == 0 && !c.ProxyProtocolEnabled()
 }
 

@@ -96,7 +96,7 @@ func newRequest(h *Handler, w http.ResponseWriter, r *http.Request) *request {
 		q.choice.Key = h.key.RequestKey(r)
 	}
 	if hasBody(r) {
-		q.body = &replayBody{src: r.Body, limit: max(h.set.maxBody, h.RequestBuffers)}
+		q.body = &replayBody{src: r.Body, limit: h.set.maxBody}
 	}
 	if q.hedgeable() {
 		q.Context, q.hedge.cancel = context.WithCancelCause(ctx)
@@ -203,6 +203,9 @@ func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool
 	q.trip.attempt, q.trip.upstream = a, u
 	b.Begin(a, now)
 	q.choice.Tried(b)
+	if q.h.stick != nil {
+		q.h.stick.Stick(q.w, q.r, b)
+	}
 	if c := q.h.logger.Check(zapcore.DebugLevel, "chose backend"); c != nil {
 		c.Write(zap.String("pool", q.h.pool.Name), zap.String("backend", b.ID), zap.Int("attempt", q.attempts),
 			zap.Bool("probe", probe), zap.Float64("cost", b.Cost()), zap.Float64("width", b.Width()),
@@ -342,7 +345,7 @@ func (q *request) park() bool {
 	default:
 		return false
 	}
-	if q.h.set.queueSize == 0 || !q.mayRepeat(q.trip.outcome) || q.h.longOutage(clock()) {
+	if q.h.set.queueSize == 0 || q.h.set.attempts == 1 || !q.mayRepeat(q.trip.outcome) || q.h.longOutage(clock()) {
 		return false
 	}
 	if q.stop = q.wait(); q.stop != nil {

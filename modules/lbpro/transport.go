@@ -3,11 +3,11 @@ package lbpro
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
@@ -23,9 +23,6 @@ func init() {
 type Transport struct {
 	reverseproxy.HTTPTransport
 }
-
-// attemptVar is the request variable in which a policy leaves its attempt for Transport.
-const attemptVar = "lbpro.attempt"
 
 // CaddyModule returns the Caddy module information.
 func (Transport) CaddyModule() caddy.ModuleInfo {
@@ -51,15 +48,10 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	vars, ok := req.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
-	if !ok {
-		return t.HTTPTransport.RoundTrip(req) // an active health check
-	}
-	a, _ := vars[attemptVar].(*balance.Attempt)
+	a := beginPlaced(req)
 	if a == nil {
-		return t.HTTPTransport.RoundTrip(req)
+		return t.HTTPTransport.RoundTrip(req) // an active health check, or another policy
 	}
-	delete(vars, attemptVar)
 	res, err := t.HTTPTransport.RoundTrip(req)
 	now := clock()
 	if err != nil {
@@ -67,28 +59,44 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if o.Failed() {
 			a.Backend().Failed(err.Error(), now)
 		}
-		a.End(now, o)
+		a.end(now, o)
 		if o == balance.Canceled {
 			a.Backend().Totals.Canceled.Add(1)
 		}
 		return nil, err
 	}
-	account(a, res, outcomeOfStatus(res), now)
-	if res.Body == nil || res.Body == http.NoBody || res.StatusCode == http.StatusSwitchingProtocols {
-		a.End(now, balance.Canceled)
-		if res.StatusCode != http.StatusSwitchingProtocols {
-			observersOf(a.Backend()).total(now - a.Start())
-		}
+	account(&a.Attempt, res, outcomeOfStatus(res), now)
+	if conn, ok := res.Body.(io.ReadWriteCloser); ok && res.StatusCode == http.StatusSwitchingProtocols {
+		t := &a.Backend().Totals
+		res.Body = &placedConn{upgradedBody{conn, &t.Received, &t.Sent}, a}
+		return res, nil
+	}
+	if res.Body == nil || res.Body == http.NoBody {
+		a.end(now, balance.Canceled)
+		observersOf(a.Backend()).total(now - a.Start())
 		return res, nil
 	}
 	res.Body = &attemptBody{responseBody: responseBody{ReadCloser: res.Body}, attempt: a, client: req.Context()}
 	return res, nil
 }
 
+// placedConn ends the attempt with the connection behind a 101 answer: it is in flight
+// as long as that is open.
+type placedConn struct {
+	upgradedBody
+	attempt *placed
+}
+
+// Close ends the attempt.
+func (c *placedConn) Close() error {
+	c.attempt.end(clock(), balance.Canceled)
+	return c.upgradedBody.Close()
+}
+
 // attemptBody ends the attempt with the answer.
 type attemptBody struct {
 	responseBody
-	attempt *balance.Attempt
+	attempt *placed
 	client  context.Context
 }
 
@@ -98,9 +106,11 @@ func (b *attemptBody) Close() error {
 	if b.err != nil {
 		o = balance.TransportFailure
 	}
+	if !b.attempt.end(now, o) {
+		return b.ReadCloser.Close()
+	}
 	t := b.attempt.Backend()
 	t.Totals.Received.Add(b.n)
-	b.attempt.End(now, o)
 	switch {
 	case b.client.Err() != nil:
 		t.Totals.Canceled.Add(1)

@@ -9,8 +9,8 @@ package balance
 // best count as equal, and one of them is drawn at random in proportion to weight, so
 // that several balancers do not herd and noise in the estimates does not steer.
 //
-// Up to 48 backends are all looked at; of more, 24 are drawn at random without
-// replacement. Cost: O(min(n, 48)).
+// Up to 64 backends are all looked at; of more, 24 are drawn at random without
+// replacement. Cost: O(min(n, 64)).
 type Adaptive struct {
 	// Band is the relative difference below which scores count as equal. Default 0.1.
 	Band float64

@@ -3,10 +3,10 @@ package balance
 // LeastRequest takes the backend with the fewest requests in flight per weight. Those
 // that are equal, as all idle ones are, are drawn in proportion to weight.
 //
-// Up to 48 backends are all looked at, so the choice is the true minimum; of more,
+// Up to 64 backends are all looked at, so the choice is the true minimum; of more,
 // Choices are drawn in proportion to weight. Envoy's policy of the same name draws two;
 // more of them avoid the floor that two have when many backends are slow. Where Envoy
-// schedules by weight/(active+1), this goes by active/weight, see [TwoChoices]. O(min(n, 48)).
+// schedules by weight/(active+1), this goes by active/weight, see [TwoChoices]. O(min(n, 64)).
 type LeastRequest struct {
 	// Choices is how many of a large pool are looked at. Default 8.
 	Choices int

@@ -12,7 +12,7 @@ package balance
 // backend that nobody asks returns to the pool's mean with a time constant of 10 s, so
 // that it is tried again.
 //
-// Up to 48 backends are all looked at; of more, 24 drawn at random. O(min(n, 48)).
+// Up to 64 backends are all looked at; of more, 24 drawn at random. O(min(n, 64)).
 type LeastTime struct {
 	// Band is the relative difference below which scores count as equal. Default 0.1.
 	Band float64
