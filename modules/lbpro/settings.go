@@ -2,6 +2,7 @@ package lbpro
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -152,6 +153,12 @@ func (h *Handler) settings() (settings, error) {
 	s.pool.Hedge = s.hedge
 	if err := h.fillRetry(&s); err != nil {
 		return s, err
+	}
+	// What request_buffers holds can be sent again as well; -1 holds everything.
+	if n := h.RequestBuffers; n < 0 {
+		s.maxBody = math.MaxInt64
+	} else {
+		s.maxBody = max(s.maxBody, n)
 	}
 	if q := h.Queue; q != nil {
 		set(&s.queueSize, q.Size)

@@ -172,7 +172,10 @@ func status(code int) http.HandlerFunc {
 }
 
 // hang never answers; it ends when its request does.
-func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+func hang(_ http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body) // only then does the server notice that the client is gone
+	<-r.Context().Done()
+}
 
 // reply is an answer that was read to its end.
 type reply struct {
