@@ -225,6 +225,9 @@ func (h *Handler) provisionPool() error {
 		h.static = append(h.static, h.member(p.join(id)))
 		h.joined = append(h.joined, id)
 	}
+	if t, ok := h.picker.(preparer); ok {
+		t.Prepare(h.static)
+	}
 	return nil
 }
 

@@ -216,3 +216,6 @@ func checkBand(band float64) error {
 	}
 	return nil
 }
+
+// A preparer is a Picker that works something out of the list of backends beforehand.
+type preparer interface{ Prepare([]*balance.Backend) }

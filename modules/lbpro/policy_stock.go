@@ -221,7 +221,7 @@ func (s *stock) members(upstreams reverseproxy.UpstreamPool) []*balance.Backend 
 		v.ids = append(v.ids, id)
 		v.backends = append(v.backends, s.configure(b))
 	}
-	if h, ok := s.picker.(interface{ Prepare([]*balance.Backend) }); ok && first {
+	if h, ok := s.picker.(preparer); ok && first {
 		h.Prepare(v.backends)
 	}
 	s.view.Store(v)

@@ -38,16 +38,20 @@ const (
 	coldLatency = 0.030
 )
 
-// observe takes in one sample.
-func (l *latency) observe(s *sample) {
+// observe takes in one sample. usual is the pool's mean, 0 when unknown.
+//
+// A first answer is not taken at its word: one that was quick by chance would draw every
+// request. What the pool usually takes is the prior.
+func (l *latency) observe(s *sample, usual float64) {
 	took := s.took.Seconds()
 	if s.outcome != Success {
 		took = max(took, failurePenalty)
 	}
 	if l.peak == 0 {
-		// The first answer is not taken at its word: one that was quick by chance would
-		// draw every request. What the pool usually takes is the prior, also below.
-		l.peak, l.peakAt = orElse(l.publishedPeak.Load(), coldLatency), s.at
+		l.peakAt = s.at
+		if usual > 0 {
+			l.peak = orElse(l.publishedPeak.Load(), usual)
+		}
 	}
 	if k := math.Exp(-float64(max(0, s.at-l.peakAt)) / float64(peakMemory)); took > l.peak {
 		l.peak = took // a peak counts at once
@@ -59,7 +63,9 @@ func (l *latency) observe(s *sample) {
 		return // how long an error took says nothing about answers
 	}
 	if l.mean == 0 {
-		l.mean = orElse(l.publishedMean.Load(), coldLatency)
+		if l.mean = usual; usual == 0 {
+			l.mean = took
+		}
 	}
 	l.good = min(l.good+1, meanSamples)
 	a := max(1.0/meanSamples, 1/float64(l.good+meanPrior), -math.Expm1(-float64(max(0, s.at-l.meanAt))/float64(meanMemory)))

@@ -97,7 +97,7 @@ func (p *Pool) drainSamples(b *Backend, o Options, now time.Duration) {
 	for i := range p.scratch {
 		s := &p.scratch[i]
 		b.est.outcome(s)
-		b.latency.observe(s)
+		b.latency.observe(s, p.mean)
 		b.est.gapSample(s.at, s.at-s.took)
 		b.health.add(s.outcome.Failed())
 		if s.probe {
