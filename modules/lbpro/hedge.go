@@ -123,9 +123,14 @@ func (q *request) prepareHedge(reason balance.HedgeReason) (*balance.Attempt, *h
 		close(g.ended)
 		return nil, nil
 	}
-	g.stop = stop
 	a := &balance.Attempt{Route: q.route}
-	b.Begin(a, clock())
+	if !b.TryBegin(a, clock()) {
+		stop()
+		g.running = false
+		close(g.ended)
+		return nil, nil
+	}
+	g.stop = stop
 	b.Totals.Hedges.Add(1)
 	if c := q.h.logger.Check(zapcore.DebugLevel, "hedging"); c != nil {
 		c.Write(zap.String("pool", q.h.pool.Name), zap.String("backend", b.ID),

@@ -147,10 +147,12 @@ func (q *request) choose(upstreams reverseproxy.UpstreamPool, r *http.Request) *
 	for {
 		if q.queued || h.pool.Queue.Len() == 0 || h.longOutage(now) {
 			if i, probe := h.pick(q, list, upstreams, r); i >= 0 {
-				q.begin(list[i], upstreams[i], probe, now)
-				return upstreams[i]
+				if q.begin(list[i], upstreams[i], probe, now) {
+					return upstreams[i]
+				}
+				continue // another request has taken the last place there
 			}
-			if !anyFull(list) {
+			if !anyLimited(list) {
 				q.stop = errNoBackend
 				return nil
 			}
@@ -162,10 +164,11 @@ func (q *request) choose(upstreams reverseproxy.UpstreamPool, r *http.Request) *
 	}
 }
 
-// anyFull reports whether waiting could help: some backend is only at its limit.
-func anyFull(list []*balance.Backend) bool {
+// anyLimited reports whether waiting could help: some backend may only be at its limit. It
+// does not ask whether it still is: a place may have become free since the choice failed.
+func anyLimited(list []*balance.Backend) bool {
 	for _, b := range list {
-		if b.Full() && b.State() != balance.Draining {
+		if b.Limit() > 0 && b.Weight() > 0 && b.State() != balance.Draining {
 			return true
 		}
 	}
@@ -184,15 +187,12 @@ func (q *request) wait() error {
 	return err
 }
 
-// begin reserves the backend.
-func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool, now time.Duration) {
+// begin reserves the backend. It reports false when that is at its limit by now.
+func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool, now time.Duration) bool {
 	a := &q.first
 	if q.attempts > 0 {
 		a = new(balance.Attempt) // a hedge may still look at the first
-		b.Totals.Retries.Add(1)
 	}
-	q.attempts++
-	q.holding, q.pending = q.pending, false
 	a.Route = q.route
 	if q.hedge.cancel != nil {
 		a.Hedge = q.startHedge
@@ -200,8 +200,18 @@ func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool
 	if probe {
 		a.MarkProbe()
 	}
+	if !b.TryBegin(a, now) {
+		if probe {
+			b.Unprobe()
+			*a = balance.Attempt{}
+		}
+		return false
+	}
+	if q.attempts++; q.attempts > 1 {
+		b.Totals.Retries.Add(1)
+	}
+	q.holding, q.pending = q.pending, false
 	q.trip.attempt, q.trip.upstream = a, u
-	b.Begin(a, now)
 	q.choice.Tried(b)
 	if q.h.stick != nil {
 		q.h.stick.Stick(q.w, q.r, b)
@@ -211,6 +221,7 @@ func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool
 			zap.Bool("probe", probe), zap.Float64("cost", b.Cost()), zap.Float64("width", b.Width()),
 			zap.Float64("weight", b.Weight()), zap.Int64("in_flight", b.InFlight()))
 	}
+	return true
 }
 
 // endTrip gives the backend's place back and accounts for the attempt. It does nothing

@@ -158,9 +158,30 @@ func (s *shard) write(v sample) {
 // that the next choice already sees it. Every Begin needs exactly one [Attempt.End].
 // The caller must not reuse a before End has returned.
 func (b *Backend) Begin(a *Attempt, now time.Duration) {
+	b.begin(a, b.inflight.Add(1), now)
+}
+
+// TryBegin is Begin unless the backend is at its limit, and reports which it was. Between
+// a choice and this others may have taken the last place.
+func (b *Backend) TryBegin(a *Attempt, now time.Duration) bool {
+	l := b.limit.Load()
+	if l <= 0 {
+		b.Begin(a, now)
+		return true
+	}
+	for n := b.inflight.Load(); n < l; n = b.inflight.Load() {
+		if b.inflight.CompareAndSwap(n, n+1) {
+			b.begin(a, n+1, now)
+			return true
+		}
+	}
+	return false
+}
+
+func (b *Backend) begin(a *Attempt, load int64, now time.Duration) {
 	a.backend = b
 	a.start = now
-	a.load = int32(b.inflight.Add(1))
+	a.load = int32(load)
 	a.answered, a.ended, a.hedged = 0, false, HedgeNone
 	a.shard = &b.shards[fastrand()%uint64(len(b.shards))]
 	s := a.shard
@@ -189,14 +210,14 @@ func (a *Attempt) settle(now time.Duration, o Outcome) {
 	}
 	s.mu.Lock()
 	s.remove(a)
-	if o == Outrun && a.hedged == HedgeSlow {
-		o = Canceled // slow is not silent: it might have answered yet
-	}
-	if judged {
+	if judged || o == Outrun {
 		s.write(sample{route: a.Route, at: now, took: took, load: a.load, outcome: o, probe: a.probe})
 	}
 	s.mu.Unlock()
 	b.waiting.Add(-1)
+	if o == Outrun && a.hedged == HedgeSlow {
+		o = Canceled // slow is not silent: it might have answered yet
+	}
 	b.note(a, o)
 }
 

@@ -37,12 +37,15 @@ type Pool struct {
 	mean    float64 // seconds: what any request takes, for routes not yet known
 	meanN   uint64
 	scratch []sample
-	speeds  []float64
-	width   float64 // the median of the backends' widths
-	ticked  time.Duration
-	out     bool // the pool was in an outage at the last tick
-	hedges  []hedgeCall
-	events  []Event
+
+	kindsLate int // backends at which a kind of request is overdue; see late
+
+	speeds []float64
+	width  float64 // the median of the backends' widths
+	ticked time.Duration
+	out    bool // the pool was in an outage at the last tick
+	hedges []hedgeCall
+	events []Event
 }
 
 type hedgeCall struct {

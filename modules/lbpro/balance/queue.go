@@ -108,11 +108,18 @@ func (q *Queue) wakeLocked(n int) {
 	}
 }
 
-// wake gives the turn to the next when a place at b has become free.
+// wake gives the turn to the next when a place at b has become free. In an outage only
+// Tick does: there attempts end as soon as they begin, and each would call the next.
 func (q *Queue) wake(b *Backend) {
 	n := 1
 	if b.fails.Load() == 0 {
 		n = 2
+	} else if q.pool.Outage() {
+		return
+	}
+	if l := b.Limit(); l > 0 {
+		// More would only find it full, and have to stand in line again.
+		n = int(max(1, min(int64(n), l-b.InFlight())))
 	}
 	q.mu.Lock()
 	q.wakeLocked(n)

@@ -23,6 +23,10 @@ const (
 	routeKnown = 8
 	// routeMemory is the weight of the newest answer in the averages.
 	routeMemory = 1.0 / 1024
+	// peakMargin is how many times the longest answer of a prefix is still usual.
+	peakMargin = 1.5
+	// kindEvidence is what an overdue request proves that is known by its prefix only.
+	kindEvidence = 1.0 / 3
 )
 
 // RouteKey names a kind of request: its exact URI and its prefix, as hashes.
@@ -32,6 +36,7 @@ type route struct {
 	key       uint32
 	n         uint32
 	mean, dev float64 // seconds; dev is the mean absolute deviation
+	peak      float64 // seconds: the longest seen, forgotten over some ten thousand answers
 }
 
 var routeSeed = maphash.MakeSeed()
@@ -79,6 +84,7 @@ func (r *route) add(key uint32, x float64) {
 		*r = route{key: key}
 	}
 	r.n++
+	r.peak = max(x, r.peak*(1-routeMemory/64))
 	d := x - r.mean
 	r.mean += max(routeMemory, 1/float64(r.n)) * d
 	if r.n > 1 {
@@ -89,7 +95,7 @@ func (r *route) add(key uint32, x float64) {
 // expectation is what is known of how long a kind of request takes.
 type expectation struct {
 	mean     float64 // seconds; 0 when nothing is known
-	overdue  float64 // seconds past which it is overdue: mean + 4 mean deviations, as in RFC 6298
+	overdue  float64 // seconds past which it is overdue: mean + 4 mean deviations, as in RFC 6298, and for a prefix peakMargin times the longest seen
 	evidence float64 // 1 for a known URI, a third for a known prefix, else 0
 }
 
@@ -99,7 +105,9 @@ func (r *Routes) expect(k RouteKey) expectation {
 		return expectation{s.mean, s.mean + 4*s.dev, 1}
 	}
 	if s := r.slot(k.prefix, 1); s.key == k.prefix && s.n >= routeKnown {
-		return expectation{s.mean, s.mean + 4*s.dev, 1.0 / 3}
+		// What stands behind a prefix differs: a report and a lookup may share it. The
+		// longest that it took lately is still usual.
+		return expectation{s.mean, max(s.mean+4*s.dev, peakMargin*s.peak), kindEvidence}
 	}
 	return expectation{}
 }

@@ -12,6 +12,7 @@ import (
 // waiting requests are silent at once, the cause is shared (this machine, the network,
 // the database behind all of them) and none is called silent.
 func (p *Pool) listen(all []*Backend, o Options, now time.Duration) {
+	p.kindsLate = p.countKindsLate(all, now)
 	busy, quiet := 0, 0
 	for _, b := range all {
 		if b.waiting.Load() > 0 || b.outruns.Load() > 0 {
@@ -81,14 +82,44 @@ func (p *Pool) quiet(b *Backend, now time.Duration) time.Duration {
 }
 
 // late reports whether enough of the requests that wait at b are overdue for their kind.
+// Those known by their prefix only count while they are overdue at b alone: when they are
+// elsewhere too it is the requests that take long, such as the first slow queries of a
+// path that is usually fast.
 func (p *Pool) late(b *Backend, now time.Duration) bool {
-	evidence := 0.0
+	exact, kind := p.overdueAt(b, now)
+	if p.kindsLate > 1 {
+		kind = 0
+	}
+	return exact+kind > 0.99
+}
+
+// overdueAt adds up the evidence of the overdue requests at b, by what they are known by.
+func (p *Pool) overdueAt(b *Backend, now time.Duration) (exact, kind float64) {
 	b.eachWaiting(16, func(a *Attempt) {
-		if x := p.routes.expect(a.Route); x.evidence > 0 && (now-a.start).Seconds() > x.overdue {
-			evidence += x.evidence
+		x := p.routes.expect(a.Route)
+		switch {
+		case x.evidence == 0 || (now-a.start).Seconds() <= x.overdue:
+		case x.evidence < 1:
+			kind += x.evidence
+		default:
+			exact += x.evidence
 		}
 	})
-	return evidence > 0.99
+	return exact, kind
+}
+
+// countKindsLate returns at how many backends requests are overdue that are known by their
+// prefix only.
+func (p *Pool) countKindsLate(all []*Backend, now time.Duration) (n int) {
+	for _, b := range all {
+		if b.waiting.Load() == 0 {
+			continue
+		}
+		if _, kind := p.overdueAt(b, now); kind > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // findHedges collects the requests that should be tried elsewhere as well: overdue for
