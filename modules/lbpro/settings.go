@@ -86,7 +86,7 @@ type Retry struct {
 // none has answered since it last failed.
 type Queue struct {
 	// Most requests that wait; further ones get 503 with Retry-After. 0 turns waiting
-	// off. Default: 1024.
+	// off. Default: 8192.
 	Size *int `json:"size,omitempty"`
 	// Longest wait of one request; then it gets 503 with Retry-After. Default: 5s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
@@ -129,7 +129,7 @@ func (h *Handler) settings() (settings, error) {
 		attempts:     4,
 		backoff:      balance.Backoff{Base: 25 * time.Millisecond, Max: 250 * time.Millisecond},
 		maxBody:      64 << 10,
-		queueSize:    1024,
+		queueSize:    8192,
 		queueTimeout: 5 * time.Second,
 		hedge:        true,
 	}

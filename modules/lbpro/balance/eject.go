@@ -204,9 +204,12 @@ func (p *Pool) restore(b *Backend, now time.Duration) {
 	h.slow, h.slowN, h.slowSum = 0, 0, 0
 	clear(h.buckets[:])
 	b.fails.Store(0)
-	// What it was like before says little now: it starts as the pool's average.
 	b.est.ok, b.est.all = 0, 0
-	b.est.speed = min(b.est.speed, 1)
+	if why != ReasonLatency && why != ReasonHung {
+		// How fast it was while it failed says little; how slow it was when it was
+		// ejected for that does, and it has to show otherwise request by request.
+		b.est.speed = min(b.est.speed, 1)
+	}
 	b.est.answered = now
 	b.latency.forget()
 	p.events = append(p.events, Event{Kind: EventRestored, Pool: p, Backend: b, Reason: why})

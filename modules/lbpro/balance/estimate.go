@@ -58,8 +58,11 @@ const (
 	residualMost = 8
 	// usualRises is how slowly the usual speed follows a backend that has become slow.
 	usualRises = time.Minute
-	// doubtMost bounds how long a slow speed is believed without a new sample.
-	doubtMost = 12 * time.Second
+	// doubtLeast and doubtMost bound how long a slow speed is believed without a new sample.
+	doubtLeast, doubtMost = 250 * time.Millisecond, 12 * time.Second
+	// newestMost is the most that one sample weighs, however long the pause before it: a
+	// lucky one must not clear a slow backend.
+	newestMost = 0.3
 	// likeMedian is the most that a speed may differ from the median and pass for it.
 	likeMedian = 0.3
 	// slowerNoise is how many times the usual speed is still usual.
@@ -102,24 +105,39 @@ func (e *estimate) answer(s *sample, relative float64) {
 		l.load += float64(s.load)
 		l.sum += math.Log(x * crowd / e.norm())
 	}
+	e.update(x, s.at)
+}
+
+// outrun takes in an attempt that was given up after the relative time because another
+// backend answered first. To leave it out would count only the quick answers of a slow
+// backend. It would have taken longer, by as much as any request takes if times are
+// exponential; so its time plus the present estimate is the expected one.
+func (e *estimate) outrun(s *sample, relative float64) {
+	e.update(min(relative/crowding(float64(s.load), e.width)+e.speed, residualMost*e.speed), s.at)
+}
+
+func (e *estimate) update(x float64, at time.Duration) {
 	e.seen++
-	e.believe(x, s.at)
-	a := max(1/float64(e.seen), 1.0/speedSamples, -math.Expm1(-float64(s.at-e.last)/float64(speedMemory)))
+	e.believe(x, at)
+	a := max(1/float64(e.seen), 1.0/speedSamples,
+		min(newestMost, -math.Expm1(-float64(at-e.last)/float64(speedMemory))))
 	d := x - e.speed
 	e.speed += a * d
 	e.spread += a * (math.Abs(d) - e.spread)
 	e.weight = a
-	e.last = s.at
+	e.last = at
 }
 
-// believe makes the time that a slow speed is believed longer each time that a sample
-// taken after a pause confirms it, so that a backend that is always slow is asked ever
-// less often, and one that has recovered is believed again at once.
+// believe sets how long a slow speed is believed without a new sample. Each sample after
+// a pause that confirms it makes that longer, so that a backend that stays slow is asked
+// ever less often; one that does not is soon followed by the next.
 func (e *estimate) believe(x float64, at time.Duration) {
 	switch {
-	case x < slowerNoise:
+	case e.speed < slowerNoise:
 		e.doubt = speedMemory
-	case at-e.last > e.doubt/2:
+	case x < slowerNoise:
+		e.doubt = max(e.doubt/4, doubtLeast)
+	case at-e.last > e.doubt/4:
 		e.doubt = min(e.doubt*3/2, doubtMost)
 	}
 }

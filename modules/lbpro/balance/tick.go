@@ -14,8 +14,8 @@ const (
 	silentFloor = 15 * time.Millisecond
 	// soundLeast, soundMost and soundGrowth (percent of the silence so far) space the
 	// requests that see whether a silent backend is back.
-	soundLeast, soundMost = 20 * time.Millisecond, 500 * time.Millisecond
-	soundGrowth           = 70
+	soundLeast, soundMost = 20 * time.Millisecond, 2 * time.Second
+	soundGrowth           = 100
 	// laggard is how many times slower than the pool's median a backend must be for
 	// overdue requests on it to be tried elsewhere.
 	laggard = 3
@@ -96,6 +96,10 @@ func (p *Pool) drainSamples(b *Backend, o Options, now time.Duration) {
 	}
 	for i := range p.scratch {
 		s := &p.scratch[i]
+		if s.outcome == Outrun {
+			b.est.outrun(s, p.relative(s))
+			continue
+		}
 		b.est.outcome(s)
 		b.latency.observe(s, p.mean)
 		b.est.gapSample(s.at, s.at-s.took)
