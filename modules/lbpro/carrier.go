@@ -43,7 +43,7 @@ func (c *carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	if q == nil || q.trip.attempt == nil {
 		return c.inner.RoundTrip(req) // an active health check
 	}
-	res, err, ctx := c.carry(q, req)
+	res, ctx, err := c.carry(q, req)
 	t, now := &q.trip, clock()
 	won := q.settleHedge(&res, &err)
 	a := t.attempt
@@ -77,7 +77,7 @@ func (c *carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 var errClaimed = errors.New("trying another backend")
 
 // carry makes the round trip. It returns the context that it ran under.
-func (c *carrier) carry(q *request, req *http.Request) (*http.Response, error, context.Context) {
+func (c *carrier) carry(q *request, req *http.Request) (*http.Response, context.Context, error) {
 	ctx := req.Context()
 	if c.scheme != nil {
 		// The transport would do so itself; done here, a hedge may read the URL while
@@ -97,7 +97,7 @@ func (c *carrier) carry(q *request, req *http.Request) (*http.Response, error, c
 		q.hedge.openWith(req)
 	}
 	res, err := c.inner.RoundTrip(req)
-	return res, err, ctx
+	return res, ctx, err
 }
 
 // account tells the backend's statistics of an answer.

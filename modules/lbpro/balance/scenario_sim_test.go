@@ -23,7 +23,6 @@ type simBalancer struct {
 	sim   *testbed.Sim
 	pool  *balance.Pool
 	hedge bool
-	every time.Duration
 }
 
 // simTry is one attempt; simJourney the request that it belongs to.
