@@ -134,6 +134,19 @@ func (q *request) serve(next caddyhttp.Handler) (err error) {
 		if !again || wait > 0 && !sleep(q.client, wait) {
 			return q.final(err)
 		}
+		q.renew()
+	}
+}
+
+// renew has a dynamic source that caches look again before the next attempt, as Caddy's
+// proxy would: what failed may be gone.
+func (q *request) renew() {
+	source, ok := q.h.DynamicUpstreams.(reverseproxy.CachingUpstreamSource)
+	if !ok {
+		return
+	}
+	if err := source.ResetCache(q.r); err != nil {
+		q.h.logger.Error("clearing the cache of dynamic upstreams", zap.Error(err))
 	}
 }
 

@@ -93,10 +93,15 @@ func startPool(t testing.TB, options string, servers ...*server) (*site, *balanc
 // poolNamed returns a pool of the running configuration.
 func poolNamed(t testing.TB, name string) *balance.Pool {
 	t.Helper()
-	var found *balance.Pool
+	return sharedNamed(t, name).Pool
+}
+
+func sharedNamed(t testing.TB, name string) *sharedPool {
+	t.Helper()
+	var found *sharedPool
 	pools.Range(func(key, value any) bool {
 		if key == name {
-			found = value.(*sharedPool).Pool
+			found = value.(*sharedPool)
 		}
 		return found == nil
 	})
