@@ -44,14 +44,14 @@ func (a *actionBody) decode(v any) error {
 	dec.DisallowUnknownFields()
 	var tooLarge *http.MaxBytesError
 	switch err := dec.Decode(v); {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil
 	case errors.As(err, &tooLarge):
 		return apiError(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", actionBodyMost)
 	case err != nil:
 		return apiError(http.StatusBadRequest, "reading the body: %w", err)
 	}
-	if _, err := dec.Token(); err != io.EOF {
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return apiError(http.StatusBadRequest, "reading the body: there is more after the first JSON value")
 	}
 	return nil

@@ -1,6 +1,7 @@
 package lbpro
 
 import (
+	"errors"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -103,7 +104,8 @@ func (c *clients) ended(q *request, err error) {
 
 // classOf returns the class of the status that a client gets for the error.
 func classOf(err error) int {
-	if e, ok := err.(caddyhttp.HandlerError); ok && e.StatusCode >= 100 {
+	var e caddyhttp.HandlerError
+	if errors.As(err, &e) && e.StatusCode >= 100 {
 		return min(e.StatusCode/100, 5)
 	}
 	return 5

@@ -48,7 +48,12 @@ func healthOf(x *BackendView, median float64, o Options) Health {
 		h.State = healthHalfOpen
 	}
 	if x.Samples > 0 && x.Speed > 0 {
-		h.Latency = min(1, healthLatency*median/x.Speed)
+		// The cost forgives what was slow when it was last asked, with time.
+		speed := x.Speed
+		if c := x.Score.Cost * h.Success; c > 0 {
+			speed = min(speed, c)
+		}
+		h.Latency = min(1, healthLatency*median/speed)
 	}
 	if x.Silence > 0 {
 		end := o.Eject.Hang
