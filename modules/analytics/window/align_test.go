@@ -167,9 +167,13 @@ func TestLooksLikeCounter(t *testing.T) {
 		"falls a little":      {noisy, false}, "negative": {[]float64{-1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, false},
 		"flat": {make([]float64, 50), false}, "short": {[]float64{1, 2, 3}, false}, "sawtooth": {up, false},
 	} {
-		if got := LooksLikeCounter(c.v); got != c.want {
+		if got := LooksLikeCounter("x", c.v); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+	rare := []float64{0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2}
+	if LooksLikeCounter("level", rare) || !LooksLikeCounter(`errors_total{code="500"}`, rare) {
+		t.Error("a counter of rare events is known by its name only")
 	}
 }
 

@@ -1,6 +1,9 @@
 package window
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // Rates turns the samples of a counter into rates in units a second. times are
 // Unix seconds in rising order, at which values were read; NaN is a gap. The
@@ -37,18 +40,19 @@ func rate(lastT, lastV, t, v, maxHold float64) float64 {
 }
 
 // LooksLikeCounter reports whether values can only be those of a counter: none
-// is negative, they grow, at least half of the steps rise, and every fall goes at
-// least half the way to zero, in no more than one step of fifty (one fall is
-// always allowed). A gauge that happens to rise all the way is taken for
-// one too, and its slope is what then gets compared, which is harmless.
-func LooksLikeCounter(values []float64) bool {
+// is negative, they grow, and every fall, of which there is at most one in
+// fifty steps (one is always allowed), goes at least half the way to zero. Unless
+// the signal is named like a counter at least half of the steps must rise, too.
+// A gauge that happens to rise all the way is taken for one as well, and its
+// slope is what then gets compared, which is harmless.
+func LooksLikeCounter(name string, values []float64) bool {
 	var rises, falls, steps int
 	last := math.NaN()
 	for _, v := range values {
 		if math.IsNaN(v) {
 			continue
 		}
-		if v < 0 {
+		if v < 0 || math.IsInf(v, 0) {
 			return false
 		}
 		switch {
@@ -66,5 +70,21 @@ func LooksLikeCounter(values []float64) bool {
 		}
 		last = v
 	}
-	return steps >= 8 && 2*rises >= steps && falls <= max(1, steps/50)
+	needed := steps / 2
+	if namedAsCounter(name) {
+		needed = 1
+	}
+	return steps >= 8 && rises >= needed && falls <= max(1, steps/50)
+}
+
+// namedAsCounter goes by the suffixes of Prometheus' naming conventions, labels
+// aside.
+func namedAsCounter(name string) bool {
+	name, _, _ = strings.Cut(name, "{")
+	for _, suffix := range []string{"_total", "_count", "_sum", "_bucket"} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,0 +1,202 @@
+package correlate
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of a CSV file.
+const (
+	maxCSVBytes   = 512 << 20
+	maxCSVColumns = 10000
+	maxCSVRows    = 1000000
+	maxCSVValues  = 25000000
+	maxNameBytes  = 512
+	// maxUnix is the year 2223 in Unix seconds; beyond, a number is more likely
+	// in milliseconds.
+	maxUnix = 8e9
+)
+
+// ErrCSV is wrapped by every error about the content of a CSV file.
+var ErrCSV = errors.New("unusable CSV")
+
+// table is a CSV file in memory: one slice a column, NaN for gaps, rows in the
+// order of time.
+type table struct {
+	names   []string
+	times   []float64 // Unix seconds
+	columns [][]float64
+}
+
+// readTable reads a wide CSV file: a header, then a row for each instant, whose
+// first column, time, has Unix seconds or RFC 3339. Empty cells and NaN or
+// infinite ones are gaps. Rows need not be in order. Errors name line and column.
+func readTable(r io.Reader) (*table, error) {
+	limited := &io.LimitedReader{R: r, N: maxCSVBytes}
+	rows := csv.NewReader(limited)
+	rows.ReuseRecord = true
+	rows.TrimLeadingSpace = true
+	header, err := rows.Read()
+	if err != nil {
+		return nil, csvError(err, limited)
+	}
+	t := &table{}
+	if err := t.header(header); err != nil {
+		return nil, err
+	}
+	for {
+		row, err := rows.Read()
+		if err == io.EOF && limited.N > 0 {
+			break
+		}
+		if err != nil {
+			return nil, csvError(err, limited)
+		}
+		line, _ := rows.FieldPos(0)
+		if err := t.append(line, row); err != nil {
+			return nil, err
+		}
+	}
+	if len(t.times) == 0 {
+		return nil, fmt.Errorf("%w: there is a header but no row", ErrCSV)
+	}
+	t.sort()
+	return t, nil
+}
+
+func csvError(err error, limited *io.LimitedReader) error {
+	switch {
+	case limited.N <= 0:
+		return fmt.Errorf("%w: more than %d MiB; cut it or take a larger step", ErrCSV, maxCSVBytes>>20)
+	case err == io.EOF:
+		return fmt.Errorf("%w: it is empty; the first line must name the columns: time,NAME,…", ErrCSV)
+	}
+	return fmt.Errorf("%w: %w", ErrCSV, err)
+}
+
+func (t *table) header(fields []string) error {
+	first := strings.TrimSpace(strings.TrimPrefix(fields[0], "\ufeff"))
+	switch {
+	case !strings.EqualFold(first, "time"):
+		return fmt.Errorf("%w: the first column is called %s; it must be time", ErrCSV, clip(first))
+	case len(fields) < 2:
+		return fmt.Errorf("%w: there is no column beside time", ErrCSV)
+	case len(fields)-1 > maxCSVColumns:
+		return fmt.Errorf("%w: %d columns; at most %d", ErrCSV, len(fields)-1, maxCSVColumns)
+	}
+	seen := make(map[string]bool, len(fields))
+	for i, f := range fields[1:] {
+		name := strings.Clone(strings.TrimSpace(f))
+		switch {
+		case name == "":
+			return fmt.Errorf("%w: column %d has no name", ErrCSV, i+2)
+		case len(name) > maxNameBytes:
+			return fmt.Errorf("%w: the name of column %d has %d bytes; at most %d", ErrCSV, i+2, len(name), maxNameBytes)
+		case seen[name]:
+			return fmt.Errorf("%w: two columns are called %s", ErrCSV, clip(name))
+		}
+		seen[name] = true
+		t.names = append(t.names, name)
+	}
+	t.columns = make([][]float64, len(t.names))
+	return nil
+}
+
+func (t *table) append(line int, row []string) error {
+	at, err := parseTime(strings.TrimSpace(row[0]))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: line %d: %w", ErrCSV, line, err)
+	case len(t.times) == maxCSVRows:
+		return fmt.Errorf("%w: more than %d rows; cut it or take a larger step", ErrCSV, maxCSVRows)
+	case (len(t.times)+1)*len(t.names) > maxCSVValues:
+		return fmt.Errorf("%w: more than %d values; take fewer rows or columns", ErrCSV, maxCSVValues)
+	}
+	t.times = append(t.times, at)
+	for i, f := range row[1:] {
+		v, err := parseValue(strings.TrimSpace(f))
+		if err != nil {
+			return fmt.Errorf("%w: line %d, column %s: %w", ErrCSV, line, clip(t.names[i]), err)
+		}
+		t.columns[i] = append(t.columns[i], v)
+	}
+	return nil
+}
+
+func parseTime(s string) (float64, error) {
+	if v, err := strconv.ParseFloat(s, 64); err == nil {
+		if math.Abs(v) <= maxUnix {
+			return v, nil
+		}
+		return 0, fmt.Errorf("the time %s is beyond the year 2223; Unix times are in seconds", clip(s))
+	}
+	at, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return 0, fmt.Errorf("the time %s is neither Unix seconds nor RFC 3339", clip(s))
+	}
+	if u := at.Unix(); u > maxUnix || u < -maxUnix {
+		return 0, fmt.Errorf("the time %s is too far away", clip(s))
+	}
+	return float64(at.Unix()) + float64(at.Nanosecond())/1e9, nil
+}
+
+func parseValue(s string) (float64, error) {
+	if s == "" {
+		return math.NaN(), nil
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, fmt.Errorf("%s is not a number; leave the cell empty for a gap", clip(s))
+	}
+	if math.IsInf(v, 0) {
+		v = math.NaN()
+	}
+	return v, nil
+}
+
+// clip quotes what came from outside, cut to a length fit for a message.
+func clip(s string) string {
+	const longest = 40
+	if len(s) > longest {
+		s = strings.ToValidUTF8(s[:longest], "") + "…"
+	}
+	return strconv.Quote(s)
+}
+
+// sort brings the rows into the order of time.
+func (t *table) sort() {
+	if slices.IsSorted(t.times) {
+		return
+	}
+	order := make([]int, len(t.times))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch {
+		case t.times[a] < t.times[b]:
+			return -1
+		case t.times[a] > t.times[b]:
+			return 1
+		}
+		return 0
+	})
+	permute := func(v []float64) []float64 {
+		out := make([]float64, len(v))
+		for i, k := range order {
+			out[i] = v[k]
+		}
+		return out
+	}
+	t.times = permute(t.times)
+	for i, c := range t.columns {
+		t.columns[i] = permute(c)
+	}
+}
