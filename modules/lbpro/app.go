@@ -40,6 +40,18 @@ type poolUse struct {
 	pool      *sharedPool
 	signature string // of what makes it: members and settings
 	path      pathSource
+
+	// What this configuration says of the pool and its backends, put in force by Start.
+	options balance.Options
+	settle  []func()
+}
+
+// apply puts the configuration's settings in force.
+func (u *poolUse) apply() {
+	u.pool.SetOptions(u.options)
+	for _, f := range u.settle {
+		f()
+	}
 }
 
 const (
@@ -104,18 +116,29 @@ func (a *App) usePool(name string, named bool, signature string, o balance.Optio
 		return nil, err
 	}
 	if a.pools[name] == nil {
-		a.pools[name] = &poolUse{pool: p, signature: signature}
+		a.pools[name] = &poolUse{pool: p, signature: signature, options: o}
 	}
 	return p, nil
 }
 
-// Start implements caddy.App: from here on the pools are judged.
+// whenStarted has f called when this configuration takes over the pool. Until then the
+// pool belongs to the one that runs, and if the new one fails it stays as it is.
+func (a *App) whenStarted(p *sharedPool, f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	u := a.pools[p.Name]
+	u.settle = append(u.settle, f)
+}
+
+// Start implements caddy.App: from here on the pools are judged, by this configuration's
+// settings.
 func (a *App) Start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop, a.done = cancel, make(chan struct{})
 	a.mu.Lock()
 	for _, u := range a.pools {
 		u.pool.signals.add(a)
+		u.apply()
 	}
 	a.mu.Unlock()
 	go a.run(ctx)
@@ -129,10 +152,24 @@ func (a *App) Stop() error {
 	}
 	a.stop()
 	<-a.done
+	type heir struct {
+		app  *App
+		pool string
+	}
+	var heirs []heir
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, u := range a.pools {
-		u.pool.signals.remove(a)
+	for name, u := range a.pools {
+		if next := u.pool.signals.remove(a); next != nil {
+			heirs = append(heirs, heir{next, name})
+		}
+	}
+	a.mu.Unlock()
+	// When this is the newer configuration, it ends because it failed to start: what the
+	// older one says holds again.
+	for _, h := range heirs {
+		h.app.mu.Lock()
+		h.app.pools[h.pool].apply()
+		h.app.mu.Unlock()
 	}
 	return nil
 }

@@ -23,10 +23,17 @@ func (s *eventSink) add(a *App) {
 	s.mu.Unlock()
 }
 
-func (s *eventSink) remove(a *App) {
+// remove takes the app out. When it was the newest it returns the one that is now.
+func (s *eventSink) remove(a *App) (heir *App) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.apps)
+	newest := n > 0 && s.apps[n-1] == a
 	s.apps = slices.DeleteFunc(s.apps, func(x *App) bool { return x == a })
-	s.mu.Unlock()
+	if n = len(s.apps); newest && n > 0 {
+		return s.apps[n-1]
+	}
+	return nil
 }
 
 func (s *eventSink) emit(e balance.Event) {

@@ -85,6 +85,9 @@ type Handler struct {
 	view    atomic.Pointer[memberView]
 	carrier *carrier
 
+	ownTransport *reverseproxy.HTTPTransport // the default one; Caddy cleans up those that it loads
+	embedded     bool                        // the embedded handler was provisioned, so it has to be cleaned up
+
 	retryMatch bool // retry_match is set: it may name requests that are not idempotent
 }
 
@@ -126,6 +129,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionPool(); err != nil {
 		return err
 	}
+	h.embedded = true
 	return h.Handler.Provision(ctx)
 }
 
@@ -168,6 +172,7 @@ func (h *Handler) provisionTransport(ctx caddy.Context) (http.RoundTripper, erro
 		if err := t.Provision(ctx); err != nil {
 			return nil, fmt.Errorf("provisioning default transport: %w", err)
 		}
+		h.ownTransport = t
 		return t, nil
 	}
 	mod, err := ctx.LoadModule(&h.Handler, "TransportRaw")
@@ -217,12 +222,16 @@ func (h *Handler) provisionPool() error {
 		return err
 	}
 	h.pool = p
-	p.SetOptions(h.set.pool)
 	for i, id := range ids {
 		if slices.Contains(ids[:i], id) {
 			h.logger.Warn("upstream is listed more than once; it stays one backend: use weight to give it more", zap.String("upstream", id))
 		}
-		h.static = append(h.static, h.member(p.join(id)))
+		b, fresh := p.join(id)
+		if fresh {
+			h.member(b)
+		}
+		h.static = append(h.static, b)
+		h.app.whenStarted(p, func() { h.member(b) })
 		h.joined = append(h.joined, id)
 	}
 	if t, ok := h.picker.(preparer); ok {
@@ -244,8 +253,11 @@ func (h *Handler) member(b *balance.Backend) *balance.Backend {
 // Cleanup implements caddy.CleanerUpper.
 func (h *Handler) Cleanup() error {
 	var err error
-	if h.carrier != nil {
+	if h.embedded {
 		err = h.Handler.Cleanup()
+	}
+	if h.ownTransport != nil {
+		err = errors.Join(err, h.ownTransport.Cleanup())
 	}
 	if h.pool != nil {
 		for _, id := range h.joined {

@@ -77,7 +77,11 @@ func (s *stock) share(ctx caddy.Context) error {
 		return err
 	}
 	for _, id := range ids {
-		s.configure(s.pool.join(id))
+		b, fresh := s.pool.join(id)
+		if fresh {
+			s.configure(b)
+		}
+		app.(*App).whenStarted(s.pool, func() { s.configure(b) })
 		s.joined = append(s.joined, id)
 	}
 	return nil

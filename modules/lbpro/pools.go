@@ -75,13 +75,14 @@ func (p *sharedPool) Destruct() error {
 	return nil
 }
 
-// join makes id a member for one user more.
-func (p *sharedPool) join(id string) *balance.Backend {
+// join makes id a member for one user more. fresh says that nobody else uses it yet.
+func (p *sharedPool) join(id string) (b *balance.Backend, fresh bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refs[id]++
 	delete(p.seen, id)
-	return p.Join(id, clock())
+	fresh = p.Get(id) == nil
+	return p.Join(id, clock()), fresh
 }
 
 // leave ends one use; without any the backend leaves the pool.
