@@ -188,7 +188,7 @@ func TestPoliciesInSmallPools(t *testing.T) {
 			if name == "weighted_round_robin" {
 				line += " 1"
 			}
-			s, p = startPool(t, "limit 1\npolicy "+line, a, b)
+			s, _ = startPool(t, "limit 1\npolicy "+line, a, b)
 			var wg sync.WaitGroup
 			for range 8 {
 				wg.Go(func() {

@@ -75,7 +75,7 @@ func csvError(err error, limited *io.LimitedReader) error {
 	switch {
 	case limited.N <= 0:
 		return fmt.Errorf("%w: more than %d MiB; cut it or take a larger step", ErrCSV, maxCSVBytes>>20)
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: it is empty; the first line must name the columns: time,NAME,…", ErrCSV)
 	}
 	return fmt.Errorf("%w: %w", ErrCSV, err)

@@ -119,18 +119,6 @@ func noisyByDay(rng *rand.Rand, n int) []float64 {
 	return x
 }
 
-// onOff switches between two values at random.
-func onOff(rng *rand.Rand, n int) []float64 {
-	x, v := make([]float64, n), 0.0
-	for i := range x {
-		if rng.IntN(20) == 0 {
-			v = 1 - v
-		}
-		x[i] = v
-	}
-	return x
-}
-
 // coreProcesses are those of the published comparison of methods that this
 // package was measured against.
 var coreProcesses = []process{

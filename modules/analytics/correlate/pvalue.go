@@ -15,9 +15,6 @@ func gammaTail(shape, x float64) float64 {
 	return mathext.GammaIncRegComp(shape, x)
 }
 
-// normalTail is P(|Z| > z) for a standard normal Z.
-func normalTail(z float64) float64 { return math.Erfc(math.Abs(z) / math.Sqrt2) }
-
 // normalBound is the z with P(|Z| > z) = p.
 func normalBound(p float64) float64 {
 	if p >= 1 {

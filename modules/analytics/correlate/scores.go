@@ -42,12 +42,11 @@ func midranks(dst, x []float64) int {
 // variance 1 over its n samples and 0 in gaps; ok is false where it is constant.
 func transform(u []float64, m Method) (z []float64, ok bool) {
 	z = make([]float64, len(u))
-	n := 0
 	switch m {
 	case Pearson:
-		n = copy(z, u)
+		copy(z, u)
 	default:
-		n = midranks(z, u)
+		n := midranks(z, u)
 		if m == NormalScores {
 			for i, r := range z {
 				if r == r {

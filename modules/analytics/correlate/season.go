@@ -78,27 +78,6 @@ type season struct {
 	periods []float64 // the periods the lines belong to, in cells, strongest first
 }
 
-// at returns trend and seasons at instant t in cells, which may lie after the
-// cells they were fitted to.
-func (s *season) at(t float64) float64 {
-	if len(s.beta) < trendTerms {
-		return 0
-	}
-	u := trendScale(t, s.n)
-	v := s.beta[0] + s.beta[1]*u + s.beta[2]*(1.5*u*u-.5)
-	k := trendTerms
-	for _, f := range s.lines {
-		sin, cos := math.Sincos(2 * math.Pi * f * t)
-		v += s.beta[k] * sin
-		k++
-		if !atNyquist(f) {
-			v += s.beta[k] * cos
-			k++
-		}
-	}
-	return v
-}
-
 // trendTerms are the terms of the trend: 1, slope and bend.
 const trendTerms = 3
 

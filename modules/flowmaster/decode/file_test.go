@@ -78,7 +78,7 @@ func readFile(b []byte) (all []Datagram, skipped SkippedPackets, err error) {
 	}
 	for {
 		d, err := f.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return all, f.Skipped(), nil
 		}
 		if err != nil {
@@ -172,7 +172,7 @@ func TestReadPayload(t *testing.T) {
 		if err != nil || !bytes.Equal(d.Payload, b) || d.Source.IsValid() || !d.Received.IsZero() {
 			t.Errorf("%d octets became %d, %v", len(b), len(d.Payload), err)
 		}
-		if _, err = f.Next(); err != io.EOF {
+		if _, err = f.Next(); !errors.Is(err, io.EOF) {
 			t.Errorf("second datagram: %v", err)
 		}
 	}

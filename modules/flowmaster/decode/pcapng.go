@@ -2,6 +2,7 @@ package decode
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -130,7 +131,7 @@ func (p *pcapngReader) section(h []byte) error {
 
 func (p *pcapngReader) discard(n int64) error {
 	if _, err := io.CopyN(io.Discard, p.r, n); err != nil {
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return fmt.Errorf("block: the file ends early: %w", ErrCapture)
 		}
 		return err

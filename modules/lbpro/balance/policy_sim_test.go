@@ -115,8 +115,7 @@ func (w *world) request() {
 	w.pool.Enter()
 	b.Begin(a, w.now)
 	w.placed(b)
-	var start func()
-	start = func() {
+	start := func() {
 		s.busy++
 		took, o := s.serve(w.now)
 		w.after(took, func() {
