@@ -91,3 +91,7 @@ func (a Addr) Masked(bits4, bits6 uint8) Addr {
 		return Addr{hi: a.hi &^ (^uint64(0) >> bits6)}
 	}
 }
+
+func (a Addr) less(b Addr) bool {
+	return a.hi < b.hi || a.hi == b.hi && a.lo < b.lo
+}
