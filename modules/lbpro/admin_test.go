@@ -2,8 +2,10 @@ package lbpro
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"strings"
@@ -28,7 +30,8 @@ func startAdmin(t *testing.T, directives string) adminSite {
 	s.URL, s.admin.URL = "http://"+s.addr, "http://"+s.admin.addr
 	s.load(t, directives)
 	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
+		// Stop alone leaves the admin API running.
+		if err := errors.Join(caddy.Load([]byte(nothing), true), caddy.Stop()); err != nil {
 			t.Errorf("stopping Caddy: %v", err)
 		}
 	})
@@ -298,4 +301,39 @@ func TestAdminWorksWithoutPoolsAndAfterTheyAreGone(t *testing.T) {
 		return len(list.Pools) == 1 && list.Pools[0].Name == "t"
 	})
 	s.get("/").want(t, http.StatusOK, "x")
+}
+
+// The app shows the same to other modules, but lets nobody change anything.
+func TestAppServesTheAPIReadOnly(t *testing.T) {
+	one := serve(t, say("one"))
+	startAdmin(t, "lbpro "+one.addr+" {\n\tpool t\n}")
+	ctx := caddy.ActiveContext()
+	app, err := ctx.AppIfConfigured("lbpro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(method, path string) (*httptest.ResponseRecorder, error) {
+		w := httptest.NewRecorder()
+		return w, app.(*App).ServeAPI(w, httptest.NewRequest(method, path, nil))
+	}
+	w, err := ask("GET", "/lbpro/pools/t")
+	var p poolResource
+	if err != nil || json.Unmarshal(w.Body.Bytes(), &p) != nil || p.Name != "t" {
+		t.Errorf("GET: %v, %s", err, w.Body)
+	}
+	for method, path := range map[string]string{
+		"POST":   "/lbpro/pools/t/backends/" + one.addr + "/drain",
+		"DELETE": "/lbpro/pools/t",
+		"GET":    "/lbpro/%zz/t",
+	} {
+		r := httptest.NewRequest(method, "/", nil)
+		r.URL = &url.URL{Path: path, RawPath: path}
+		var e caddy.APIError
+		if err := app.(*App).ServeAPI(httptest.NewRecorder(), r); !errors.As(err, &e) || e.HTTPStatus < 400 {
+			t.Errorf("%s %s: %v", method, path, err)
+		}
+	}
+	if s := poolNamed(t, "t").Backends()[0].State(); s != balance.Serving {
+		t.Errorf("it was changed: %v", s)
+	}
 }

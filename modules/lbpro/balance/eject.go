@@ -204,6 +204,7 @@ func (p *Pool) restore(b *Backend, now time.Duration) {
 	h.slow, h.slowN, h.slowSum = 0, 0, 0
 	clear(h.buckets[:])
 	b.fails.Store(0)
+	b.silent.Store(false) // at once, not at the next tick
 	b.est.ok, b.est.all = 0, 0
 	if why != ReasonLatency && why != ReasonHung {
 		// How fast it was while it failed says little; how slow it was when it was
