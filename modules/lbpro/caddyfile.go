@@ -1,6 +1,9 @@
 package lbpro
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -91,11 +94,16 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	var kept []caddyfile.Token
 	for seg.NextBlock(0) {
-		parse := subdirectives[seg.Val()]
+		name := seg.Val()
+		parse := subdirectives[name]
 		if parse == nil {
 			kept = append(kept, seg.NextSegment()...)
 			continue
 		}
+		if _, twice := h.places[name]; twice && name != "weight" && name != "backup" {
+			return seg.Errf("%s is given already", name)
+		}
+		h.place(name, seg)
 		if err := parse(h, seg); err != nil {
 			return err
 		}
@@ -104,7 +112,43 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		open, end := whole[len(rest)], whole[len(whole)-1]
 		rest = append(append(append(rest, open), kept...), end)
 	}
-	return h.Handler.UnmarshalCaddyfile(caddyfile.NewDispenser(rest))
+	if err := h.Handler.UnmarshalCaddyfile(caddyfile.NewDispenser(rest)); err != nil {
+		if strings.Contains(err.Error(), "unrecognized subdirective") {
+			return fmt.Errorf("%w; lbpro takes those of reverse_proxy and %s", err, strings.Join(slices.Sorted(maps.Keys(subdirectives)), ", "))
+		}
+		return err
+	}
+	return h.checkParsed(whole[0])
+}
+
+// checkParsed refuses what Provision would refuse, while it is known where it stands: at
+// the option that the error begins with, else at the directive.
+func (h *Handler) checkParsed(directive caddyfile.Token) error {
+	defer func() { h.places = nil }()
+	_, err := h.settings()
+	if err == nil {
+		err = h.checkMembers()
+	}
+	if err == nil {
+		return nil
+	}
+	at, longest := directive, 0
+	for option, token := range h.places {
+		if len(option) > longest && strings.HasPrefix(err.Error(), option) {
+			at, longest = token, len(option)
+		}
+	}
+	d := caddyfile.NewDispenser([]caddyfile.Token{at})
+	d.Next()
+	return d.WrapErr(err)
+}
+
+// place remembers where an option stands.
+func (h *Handler) place(option string, d *caddyfile.Dispenser) {
+	if h.places == nil {
+		h.places = make(map[string]caddyfile.Token)
+	}
+	h.places[option] = d.Token()
 }
 
 // subdirectives are those that stock reverse_proxy does not have or that mean more here.
@@ -113,9 +157,6 @@ var subdirectives map[string]func(*Handler, *caddyfile.Dispenser) error
 func init() {
 	subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
 		"pool": func(h *Handler, d *caddyfile.Dispenser) error {
-			if h.Pool != "" {
-				return d.Err("pool is named already")
-			}
 			return args(d, &h.Pool)
 		},
 		"policy":    (*Handler).parsePolicy,
@@ -184,6 +225,7 @@ func (h *Handler) parseWeight(d *caddyfile.Dispenser) error {
 	if err := args(d, &upstream, &value); err != nil {
 		return err
 	}
+	h.place("weight of "+upstream+" ", d)
 	w, err := strconv.ParseFloat(value, 64)
 	if err != nil || !(w >= 0) {
 		return d.Errf("weight of %s is %q: it must be a number from 0", upstream, value)
@@ -202,6 +244,9 @@ func (h *Handler) parseBackup(d *caddyfile.Dispenser) error {
 	list := d.RemainingArgs()
 	if len(list) == 0 {
 		return d.ArgErr()
+	}
+	for _, upstream := range list {
+		h.place("backup "+upstream+" ", d)
 	}
 	h.Backups = append(h.Backups, list...)
 	return nil
@@ -237,7 +282,7 @@ func off(d *caddyfile.Dispenser) (bool, error) {
 }
 
 // options parses a block of options by name.
-func options(d *caddyfile.Dispenser, of string, known map[string]func() error, order string) error {
+func (h *Handler) options(d *caddyfile.Dispenser, of string, known map[string]func() error, order string) error {
 	seen := make(map[string]bool)
 	for d.NextBlock(1) {
 		name := d.Val()
@@ -249,6 +294,7 @@ func options(d *caddyfile.Dispenser, of string, known map[string]func() error, o
 			return d.Errf("option %q of %s is given already", name, of)
 		}
 		seen[name] = true
+		h.place(of+" "+name, d)
 		if err := parse(); err != nil {
 			return err
 		}
@@ -265,17 +311,17 @@ func (h *Handler) parseEject(d *caddyfile.Dispenser) error {
 	if e.Off = none; err != nil || none {
 		return err
 	}
-	return options(d, "eject", map[string]func() error{
+	return h.options(d, "eject", map[string]func() error{
 		"consecutive_failures": func() error { e.ConsecutiveFailures = new(int); return intArg(d, e.ConsecutiveFailures) },
 		"failure_ratio":        func() error { e.FailureRatio = new(float64); return floatArg(d, e.FailureRatio) },
 		"min_requests":         func() error { e.MinRequests = new(int); return intArg(d, e.MinRequests) },
-		"window":               func() error { return durationArg(d, &e.Window) },
+		"window":               func() error { return aboveZero(d, durationArg, &e.Window) },
 		"success_rate_stdev":   func() error { e.SuccessRateStdev = new(float64); return floatArg(d, e.SuccessRateStdev) },
 		"latency_factor":       func() error { e.LatencyFactor = new(float64); return floatArg(d, e.LatencyFactor) },
-		"latency_windows":      func() error { return intArg(d, &e.LatencyWindows) },
+		"latency_windows":      func() error { return aboveZero(d, intArg, &e.LatencyWindows) },
 		"hang":                 func() error { e.Hang = new(caddy.Duration); return durationArg(d, e.Hang) },
-		"base_time":            func() error { return durationArg(d, &e.BaseTime) },
-		"max_time":             func() error { return durationArg(d, &e.MaxTime) },
+		"base_time":            func() error { return aboveZero(d, durationArg, &e.BaseTime) },
+		"max_time":             func() error { return aboveZero(d, durationArg, &e.MaxTime) },
 		"max_percent":          func() error { e.MaxPercent = new(float64); return floatArg(d, e.MaxPercent) },
 	}, "consecutive_failures, failure_ratio, min_requests, window, success_rate_stdev, latency_factor, latency_windows, hang, base_time, max_time, max_percent")
 }
@@ -293,10 +339,10 @@ func (h *Handler) parseSlowStart(d *caddyfile.Dispenser) error {
 		s.Window = new(caddy.Duration)
 		return nil
 	}
-	return options(d, "slow_start", map[string]func() error{
+	return h.options(d, "slow_start", map[string]func() error{
 		"window":     func() error { s.Window = new(caddy.Duration); return durationArg(d, s.Window) },
-		"min_weight": func() error { return floatArg(d, &s.MinWeight) },
-		"aggression": func() error { return floatArg(d, &s.Aggression) },
+		"min_weight": func() error { return aboveZero(d, floatArg, &s.MinWeight) },
+		"aggression": func() error { return aboveZero(d, floatArg, &s.Aggression) },
 	}, "window, min_weight, aggression")
 }
 
@@ -313,10 +359,10 @@ func (h *Handler) parseRetry(d *caddyfile.Dispenser) error {
 		r.Attempts = 1
 		return nil
 	}
-	return options(d, "retry", map[string]func() error{
+	return h.options(d, "retry", map[string]func() error{
 		"budget":          func() error { r.Budget = new(float64); return floatArg(d, r.Budget) },
 		"min_concurrency": func() error { r.MinConcurrency = new(int); return intArg(d, r.MinConcurrency) },
-		"attempts":        func() error { return intArg(d, &r.Attempts) },
+		"attempts":        func() error { return aboveZero(d, intArg, &r.Attempts) },
 		"backoff": func() error {
 			r.Backoff = new(caddy.Duration)
 			if !d.NextArg() {
@@ -360,9 +406,9 @@ func (h *Handler) parseQueue(d *caddyfile.Dispenser) error {
 		q.Size = new(int)
 		return nil
 	}
-	return options(d, "queue", map[string]func() error{
+	return h.options(d, "queue", map[string]func() error{
 		"size":    func() error { q.Size = new(int); return intArg(d, q.Size) },
-		"timeout": func() error { return durationArg(d, &q.Timeout) },
+		"timeout": func() error { return aboveZero(d, durationArg, &q.Timeout) },
 	}, "size, timeout")
 }
 
@@ -407,6 +453,18 @@ func floatArg(d *caddyfile.Dispenser, to *float64) error {
 		return d.Errf("%s is %q: it must be a number from 0", name, v)
 	}
 	*to = x
+	return nil
+}
+
+// aboveZero parses an option of which 0 would mean its default.
+func aboveZero[T int | float64 | caddy.Duration](d *caddyfile.Dispenser, parse func(*caddyfile.Dispenser, *T) error, to *T) error {
+	name := d.Val()
+	if err := parse(d, to); err != nil {
+		return err
+	}
+	if *to == 0 {
+		return d.Errf("%s is 0: it must be above 0", name)
+	}
 	return nil
 }
 

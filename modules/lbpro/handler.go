@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
@@ -87,6 +88,8 @@ type Handler struct {
 
 	ownTransport *reverseproxy.HTTPTransport // the default one; Caddy cleans up those that it loads
 	embedded     bool                        // the embedded handler was provisioned, so it has to be cleaned up
+
+	places map[string]caddyfile.Token // while a Caddyfile is parsed: where options stand
 
 	retryMatch bool // retry_match is set: it may name requests that are not idempotent
 }
@@ -188,16 +191,8 @@ func (h *Handler) provisionPool() error {
 	for i, u := range h.Upstreams {
 		ids[i] = u.String()
 	}
-	known := func(id string) bool { return h.DynamicUpstreamsRaw != nil || slices.Contains(ids, id) }
-	for id := range h.Weights {
-		if !known(id) {
-			return fmt.Errorf("weight: %q is not an upstream; the upstreams are %q", id, ids)
-		}
-	}
-	for _, id := range h.Backups {
-		if !known(id) {
-			return fmt.Errorf("backup: %q is not an upstream; the upstreams are %q", id, ids)
-		}
+	if err := h.checkMembers(); err != nil {
+		return err
 	}
 	name, named := h.Pool, h.Pool != ""
 	if !named {
@@ -236,6 +231,28 @@ func (h *Handler) provisionPool() error {
 	}
 	if t, ok := h.picker.(preparer); ok {
 		t.Prepare(h.static)
+	}
+	return nil
+}
+
+// checkMembers refuses settings of backends that the handler does not have.
+func (h *Handler) checkMembers() error {
+	if h.DynamicUpstreamsRaw != nil {
+		return nil // they may come yet
+	}
+	var ids []string
+	for _, u := range h.Upstreams {
+		ids = append(ids, u.String())
+	}
+	for id := range h.Weights {
+		if !slices.Contains(ids, id) {
+			return fmt.Errorf("weight of %s is given, but it is not an upstream; the upstreams are %q", id, ids)
+		}
+	}
+	for _, id := range h.Backups {
+		if !slices.Contains(ids, id) {
+			return fmt.Errorf("backup %s is not an upstream; the upstreams are %q", id, ids)
+		}
 	}
 	return nil
 }

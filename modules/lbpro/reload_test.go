@@ -287,7 +287,7 @@ func TestRefusedConfigLeavesNothing(t *testing.T) {
 	caddy.Validate(parsed(t, text))
 	known, had := goleak.IgnoreCurrent(), countPools()
 	for range 50 {
-		if err := caddy.Validate(parsed(t, text)); err == nil || !strings.Contains(err.Error(), `"127.0.0.1:11" is not an upstream`) {
+		if err := caddy.Validate(parsed(t, text)); err == nil || !strings.Contains(err.Error(), "backup 127.0.0.1:11 is not an upstream") {
 			t.Fatalf("error is %v, want one that names the backup", err)
 		}
 	}

@@ -133,11 +133,13 @@ func (h *Handler) settings() (settings, error) {
 		queueTimeout: 5 * time.Second,
 		hedge:        true,
 	}
-	if n := h.LoadBalancing.Retries; n > 0 {
-		s.attempts = n + 1
-	}
-	if d := time.Duration(h.LoadBalancing.TryDuration); d > 0 {
-		s.queueTimeout, s.patient = d, true
+	if lb := h.LoadBalancing; lb != nil {
+		if lb.Retries > 0 {
+			s.attempts = lb.Retries + 1
+		}
+		if d := time.Duration(lb.TryDuration); d > 0 {
+			s.queueTimeout, s.patient = d, true
+		}
 	}
 	if err := h.Eject.fill(&s.pool.Eject); err != nil {
 		return s, err
