@@ -292,9 +292,9 @@ func TestAdminWorksWithoutPoolsAndAfterTheyAreGone(t *testing.T) {
 
 	// A reload that fails must leave the API on the pools that are in use.
 	s.load(t, "lbpro "+serve(t, say("x")).addr+" {\n\tpool t\n}")
-	broken := strings.Replace(config(s.addr, "lbpro 127.0.0.1:1 {\n\tpool u\n\tpanic_threshold 7\n}"), "admin off", "admin "+s.admin.addr, 1)
+	broken := strings.Replace(config(s.addr, "lbpro /a 127.0.0.1:1 {\n\tpool u\n}\nlbpro 127.0.0.1:1 {\n\tpool u\n\tpanic_threshold 0.1\n}"), "admin off", "admin "+s.admin.addr, 1)
 	if err := caddy.Load(adapt(t, broken), true); err == nil {
-		t.Fatal("a configuration with panic_threshold 7 was loaded")
+		t.Fatal("a configuration whose handlers disagree about a pool was loaded")
 	}
 	eventually(t, "only the pool in use is left", func() bool {
 		s.do("GET", "/lbpro/pools", "", 200, &list)

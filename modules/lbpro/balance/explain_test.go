@@ -113,13 +113,13 @@ func TestHealthPartsMultiply(t *testing.T) {
 		view BackendView
 		want int
 	}{
-		{"well", BackendView{Samples: 9, Speed: 1, SuccessRate: 1, Weight: WeightParts{Advised: 1}}, 100},
-		{"half of the answers fail", BackendView{Samples: 9, Speed: 1, SuccessRate: 0.5, Weight: WeightParts{Advised: 1}}, 25},
-		{"twice the median", BackendView{Samples: 9, Speed: 2, SuccessRate: 1, Weight: WeightParts{Advised: 1}}, 100},
-		{"ten times the median", BackendView{Samples: 9, Speed: 10, SuccessRate: 1, Weight: WeightParts{Advised: 1}}, 20},
-		{"a bad path", BackendView{Samples: 9, Speed: 1, SuccessRate: 1, Weight: WeightParts{Advised: 0.4}}, 40},
-		{"hung", BackendView{Samples: 9, Speed: 1, SuccessRate: 1, Silence: 5 * time.Second, Weight: WeightParts{Advised: 1}}, 0},
-		{"half open and slow", BackendView{State: HalfOpen, Samples: 9, Speed: 4, SuccessRate: 1, Weight: WeightParts{Advised: 1}}, 13},
+		{"well", BackendView{Samples: 99, Speed: 1, SuccessRate: 1, Weight: WeightParts{Advised: 1}}, 100},
+		{"half of the answers fail", BackendView{Samples: 99, Speed: 1, SuccessRate: 0.5, Weight: WeightParts{Advised: 1}}, 25},
+		{"twice the median", BackendView{Samples: 99, Speed: 2, SuccessRate: 1, Weight: WeightParts{Advised: 1}}, 100},
+		{"ten times the median", BackendView{Samples: 99, Speed: 10, SuccessRate: 1, Weight: WeightParts{Advised: 1}}, 20},
+		{"a bad path", BackendView{Samples: 99, Speed: 1, SuccessRate: 1, Weight: WeightParts{Advised: 0.4}}, 40},
+		{"hung", BackendView{Samples: 99, Speed: 1, SuccessRate: 1, Silence: 5 * time.Second, Weight: WeightParts{Advised: 1}}, 0},
+		{"half open and slow", BackendView{State: HalfOpen, Samples: 99, Speed: 4, SuccessRate: 1, Weight: WeightParts{Advised: 1}}, 13},
 		{"resting", BackendView{SuccessRate: 1, RestUntil: time.Second, Weight: WeightParts{Advised: 1}}, 50},
 	} {
 		if h := healthOf(&c.view, 1, o); h.Score != c.want {

@@ -20,7 +20,8 @@ type Health struct {
 	// Success is the square of the success rate of the last seconds.
 	Success float64
 	// Latency is 1 up to twice the pool's median time, load and kind of request taken
-	// out, and falls in inverse proportion above it.
+	// out, and falls in inverse proportion above it, once there
+	// were 20 answers.
 	Latency float64
 	// Silence is 1 while the backend answers, 0.5 as soon as it is silent, and falls to
 	// 0 at the time from which it counts as hung.
@@ -35,7 +36,8 @@ const (
 	healthHalfOpen  = 0.25
 	healthSilent    = 0.5
 	healthResting   = 0.5
-	healthLatency   = 2 // times the median that are still well
+	healthSamples   = 20 // answers before their speed is judged
+	healthLatency   = 2  // times the median that are still well
 	healthSilentEnd = 5 * time.Second
 )
 
@@ -47,7 +49,7 @@ func healthOf(x *BackendView, median float64, o Options) Health {
 	case HalfOpen:
 		h.State = healthHalfOpen
 	}
-	if x.Samples > 0 && x.Speed > 0 {
+	if x.Samples >= healthSamples {
 		// The cost forgives what was slow when it was last asked, with time.
 		speed := x.Speed
 		if c := x.Score.Cost * h.Success; c > 0 {
