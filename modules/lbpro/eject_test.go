@@ -130,7 +130,7 @@ func TestAllWeightsAreZero(t *testing.T) {
 // Below the panic threshold ejected backends are used again: some of them may work.
 func TestPanicThreshold(t *testing.T) {
 	bad, good := []*server{serve(t, status(500)), serve(t, status(500))}, serve(t, say("ok"))
-	s, p := startPool(t, "eject {\nmax_percent 100\nbase_time 1m\nmax_time 1m\n}\npanic_threshold 0.9", append(bad, good)...)
+	s, p := startPool(t, "eject {\nmax_percent 100\nbase_time 1m\nmax_time 1m\n}\npanic_threshold 0.9\npolicy random", append(bad, good)...)
 	eventually(t, "too few can serve", func() bool {
 		s.get("/").want(t, 200, "ok")
 		return p.Panicked()

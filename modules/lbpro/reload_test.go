@@ -2,7 +2,6 @@ package lbpro
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,7 +32,7 @@ func insist(c *http.Client, url string) (code int, body string, err error) {
 	for range 50 {
 		var res *http.Response
 		if res, err = c.Get(url); err != nil {
-			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) {
+			if neverAnswered(err) {
 				continue
 			}
 			return 0, "", err
@@ -162,7 +160,7 @@ func TestFailedReloadChangesNothing(t *testing.T) {
 	}
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
 	for name, text := range map[string]string{
-		"in provisioning": config(s.addr, other("lbpro /x 127.0.0.1:9 {\n\tweight 127.0.0.1:10 2\n}")),
+		"in provisioning": config(s.addr, other("lbpro /x 127.0.0.1:9 {\n\tpool t\n}")),
 		"in starting":     config(s.addr, other("")) + "http://:" + port + " {\n\tbind 127.0.0.1\n\trespond ok\n}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -283,12 +281,12 @@ func TestValidateLeavesNothing(t *testing.T) {
 
 // The same for configurations that are refused half-way.
 func TestRefusedConfigLeavesNothing(t *testing.T) {
-	text := config(freeAddr(t), everything+"\nlbpro /bad 127.0.0.1:9 {\n\tbackup 127.0.0.1:11\n}")
+	text := config(freeAddr(t), everything+"\nlbpro /bad 127.0.0.1:9 {\n\tpool v\n\teject off\n}")
 	caddy.Validate(parsed(t, text))
 	known, had := goleak.IgnoreCurrent(), countPools()
 	for range 50 {
-		if err := caddy.Validate(parsed(t, text)); err == nil || !strings.Contains(err.Error(), "backup 127.0.0.1:11 is not an upstream") {
-			t.Fatalf("error is %v, want one that names the backup", err)
+		if err := caddy.Validate(parsed(t, text)); err == nil || !strings.Contains(err.Error(), `pool "v" is set up differently`) {
+			t.Fatalf("error is %v, want one that names the pool", err)
 		}
 	}
 	if now := countPools(); now != had {

@@ -1,6 +1,7 @@
 package lbpro
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -221,9 +223,14 @@ func (s *site) send(req *http.Request) reply {
 	return r
 }
 
-// fetch is send for other goroutines than the test's.
+// fetch is send for other goroutines than the test's. A GET whose connection came to
+// nothing is sent again, as clients do: while Caddy swaps listeners on one port
+// (SO_REUSEPORT) the kernel resets connections that the old one has not accepted.
 func fetch(req *http.Request) (reply, error) {
 	res, err := client.Do(req)
+	for n := 0; err != nil && n < 3 && req.Method == http.MethodGet && neverAnswered(err); n++ {
+		res, err = client.Do(req)
+	}
 	if err != nil {
 		return reply{}, err
 	}
@@ -233,6 +240,11 @@ func fetch(req *http.Request) (reply, error) {
 		return reply{}, fmt.Errorf("reading the answer: %w", err)
 	}
 	return reply{res, string(body)}, nil
+}
+
+// neverAnswered reports whether the connection ended without an answer.
+func neverAnswered(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF)
 }
 
 // want checks status and body.
