@@ -54,6 +54,7 @@ type Backend struct {
 	stickyUntil atomic.Int64
 	base        atomic.Uint64 // float64 bits: see Base
 	latency     latency
+	place       atomic.Int32 // where Prequal last found it in its list; a hint
 
 	// Totals for the metrics.
 	Totals Totals

@@ -3,6 +3,7 @@ package balance
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // benchPool returns n backends with some requests in flight each.
@@ -30,6 +31,12 @@ var benchPolicies = []struct {
 	{"bounded_hash", func() Picker { return new(BoundedHash) }},
 	{"maglev", func() Picker { return new(Maglev) }},
 	{"prequal", func() Picker { return new(Prequal) }},
+	// With the reports of the three probes that a choice asks for.
+	{"prequal_probes", func() Picker {
+		q := new(Prequal)
+		q.Probe = func(b *Backend) { q.Report(b, int(b.InFlight()), time.Millisecond, 0) }
+		return q
+	}},
 }
 
 // prepare makes the tables of a hashing policy and asks for every kind of key once, so

@@ -86,12 +86,9 @@ func (q *Prequal) Pick(list []*Backend, c *Choice) int {
 		if !c.Eligible(b) {
 			continue
 		}
-		at := int(s.index.Load())
-		if at >= len(list) || list[at] != b {
-			if at = slices.Index(list, b); at < 0 {
-				continue
-			}
-			s.index.Store(int32(at))
+		at := b.placeIn(list)
+		if at < 0 {
+			continue
 		}
 		good := b.SuccessRate()
 		took := math.Float64frombits(s.latency.Load()) / (good * good)
@@ -116,10 +113,29 @@ func (q *Prequal) ask(list []*Backend) {
 		rate = probeRate
 	}
 	for rate += randFloat(); rate >= 1; rate-- {
-		if b := list[randBelow(len(list))]; State(b.state.Load()) == Serving {
-			q.Probe(b)
+		i := randBelow(len(list))
+		b := list[i]
+		if State(b.state.Load()) != Serving {
+			continue
 		}
+		if b.place.Load() != int32(i) {
+			b.place.Store(int32(i))
+		}
+		q.Probe(b)
 	}
+}
+
+// placeIn returns the index of b in list, -1 when it is not there. O(1) as long as it is
+// where it was last found, else O(n).
+func (b *Backend) placeIn(list []*Backend) int {
+	if i := int(b.place.Load()); i < len(list) && list[i] == b {
+		return i
+	}
+	i := slices.Index(list, b)
+	if i >= 0 {
+		b.place.Store(int32(i))
+	}
+	return i
 }
 
 // reuse returns how many choices an answer serves, so that the pool does not run dry:

@@ -19,7 +19,6 @@ const probeSlots = 16
 
 type probeSlot struct {
 	backend atomic.Pointer[Backend] // nil when free
-	index   atomic.Int32            // where it last stood in the list
 	rif     atomic.Int32            // requests in flight there, with those sent since
 	uses    atomic.Int32
 	at      atomic.Int64  // time.Duration
