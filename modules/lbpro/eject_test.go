@@ -168,6 +168,9 @@ func TestDrain(t *testing.T) {
 	if !b.Undrain(clock()) {
 		t.Fatal("it was not draining")
 	}
+	// It let a request wait while the other answered; the next tick sees that it has
+	// answered since.
+	eventually(t, "it is not silent", func() bool { return !b.Silent() })
 	s.get("/").want(t, 200, "back")
 }
 

@@ -26,7 +26,7 @@ const (
 	// peakMargin is how many times the longest answer of a prefix is still usual.
 	peakMargin = 1.5
 	// kindEvidence is what an overdue request proves that is known by its prefix only.
-	kindEvidence = 1.0 / 3
+	kindEvidence = 0.2
 )
 
 // RouteKey names a kind of request: its exact URI and its prefix, as hashes.
@@ -92,22 +92,27 @@ func (r *route) add(key uint32, x float64) {
 	}
 }
 
+// late is the time past which such a request is overdue: the mean and four mean
+// deviations, as in RFC 6298, and no less than twice the mean, because a kind that always
+// takes the same has hardly any deviation and a busy machine adds some.
+func (r *route) late() float64 { return r.mean + max(4*r.dev, r.mean) }
+
 // expectation is what is known of how long a kind of request takes.
 type expectation struct {
 	mean     float64 // seconds; 0 when nothing is known
-	overdue  float64 // seconds past which it is overdue: mean + 4 mean deviations, as in RFC 6298, and for a prefix peakMargin times the longest seen
+	overdue  float64 // seconds past which it is overdue, as route.late says, and for a prefix peakMargin times the longest seen
 	evidence float64 // 1 for a known URI, a third for a known prefix, else 0
 }
 
 // expect returns what is known of a kind of request.
 func (r *Routes) expect(k RouteKey) expectation {
 	if s := r.slot(k.exact, 0); s.key == k.exact && s.n >= routeKnown {
-		return expectation{s.mean, s.mean + 4*s.dev, 1}
+		return expectation{s.mean, s.late(), 1}
 	}
 	if s := r.slot(k.prefix, 1); s.key == k.prefix && s.n >= routeKnown {
 		// What stands behind a prefix differs: a report and a lookup may share it. The
 		// longest that it took lately is still usual.
-		return expectation{s.mean, max(s.mean+4*s.dev, peakMargin*s.peak), kindEvidence}
+		return expectation{s.mean, max(s.late(), peakMargin*s.peak), kindEvidence}
 	}
 	return expectation{}
 }

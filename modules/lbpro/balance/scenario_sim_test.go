@@ -12,7 +12,7 @@ import (
 
 // These tests run Adaptive, with ejection, silence and hedging as the handler uses them,
 // through whole scenarios in virtual time and hold the tail against the clairvoyant
-// bound of the same work, as the median of five runs. A broken estimate misses the limits by
+// bound of the same work, as the median of three runs. A broken estimate misses the limits by
 // far: round robin is 5 to 50 times the bound in these.
 
 const simTick = 5 * time.Millisecond
@@ -203,13 +203,13 @@ func TestScenariosAgainstTheBound(t *testing.T) {
 			t.Parallel()
 			var a, b []float64
 			success := 1.0
-			for seed := range uint64(5) {
+			for seed := range uint64(3) {
 				p99, p999, ok, _ := trial(t, c.name, seed, true)
 				a, b, success = append(a, p99), append(b, p999), min(success, ok)
 			}
 			slices.Sort(a)
 			slices.Sort(b)
-			p99, p999 := a[2], b[2]
+			p99, p999 := a[1], b[1]
 			t.Logf("p99 %.2f, p99.9 %.2f times the bound, %.3f %% answered", p99, p999, success*100)
 			if p99 > c.p99 || p999 > c.p999 {
 				t.Errorf("p99 %.2f and p99.9 %.2f times the bound, want at most %.2f and %.2f", p99, p999, c.p99, c.p999)
