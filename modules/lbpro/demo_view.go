@@ -281,6 +281,7 @@ func (v *demoView) report() []string {
 
 // summary says what came of it.
 func (v *demoView) summary() []string {
+	v.now = time.Now()
 	lines := []string{"After " + v.clock() + ":"}
 	for _, s := range v.world.sides {
 		c := s.crowd.seen()
