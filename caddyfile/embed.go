@@ -7,8 +7,3 @@ import _ "embed"
 //
 //go:embed demo.Caddyfile
 var Demo []byte
-
-// Balancer is a balancer on :8080 for backends of one's own.
-//
-//go:embed Caddyfile
-var Balancer []byte
