@@ -30,6 +30,7 @@ type request struct {
 	w        http.ResponseWriter
 	r        *http.Request // runs under this context
 	choice   balance.Choice
+	passed   balance.Choice // scratch of pick
 	route    balance.RouteKey
 	body     *replayBody // nil without a body
 	attempts int

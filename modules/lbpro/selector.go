@@ -73,9 +73,12 @@ func (h *Handler) pick(q *request, list []*balance.Backend, pool reverseproxy.Up
 	if h.foreign != nil {
 		policy = &foreignPicker{h.foreign, pool, r, q.w}
 	}
-	passed := q.choice // a copy: what is ruled out here was not tried
+	// A copy: what is ruled out here was not tried. It is in q because it would be
+	// allocated otherwise.
+	q.passed = q.choice
+	passed := &q.passed
 	for range min(len(list), 8) {
-		i, probe := h.pool.Choose(list, policy, &passed)
+		i, probe := h.pool.Choose(list, policy, passed)
 		if i < 0 || pool[i].Available() {
 			return i, probe
 		}
