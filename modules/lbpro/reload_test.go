@@ -88,14 +88,16 @@ func TestNoRequestIsLostInReloads(t *testing.T) {
 		t.Error("the pool is another one")
 	}
 	idle(t, p)
-	// Every request that came in was sent to a backend and answered.
-	var ok, canceled int64
+	// Every request that came in was sent to a backend and answered. An attempt that
+	// meets a connection which the old configuration has just closed is repeated.
+	var ok, canceled, repeats int64
 	for _, b := range p.Backends() {
 		ok += b.Totals.Codes[2].Load()
 		canceled += b.Totals.Canceled.Load()
+		repeats += b.Totals.Retries.Load()
 	}
-	if sent := attempts(p); sent != ok || canceled != 0 || sent < answered.Load() {
-		t.Errorf("%d attempts, %d of them good, %d canceled, for %d requests", sent, ok, canceled, answered.Load())
+	if sent := attempts(p); sent-ok > repeats || canceled != 0 || ok < answered.Load() {
+		t.Errorf("%d attempts, %d of them good, %d repeats, %d canceled, for %d requests", sent, ok, repeats, canceled, answered.Load())
 	}
 }
 

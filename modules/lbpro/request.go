@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -129,6 +130,9 @@ func (q *request) serve(next caddyhttp.Handler) (err error) {
 			q.trip.sending = q.body.fresh()
 			q.r.Body = q.trip.sending
 		}
+		if q.attempts > 0 {
+			q.ownVars()
+		}
 		err = q.h.Handler.ServeHTTP(q.w, q.r, next)
 		q.endTrip()
 		again, wait := q.again(err)
@@ -148,6 +152,15 @@ func (q *request) renew() {
 	}
 	if err := source.ResetCache(q.r); err != nil {
 		q.h.logger.Error("clearing the cache of dynamic upstreams", zap.Error(err))
+	}
+}
+
+// ownVars gives the next attempt request variables of its own. Caddy's proxy writes them
+// at the start of every attempt, and a dial of the one before, which net/http finishes in
+// the background, may still read them. What a repeated attempt sets is not seen after it.
+func (q *request) ownVars() {
+	if vars, ok := q.client.Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
+		q.r = q.r.WithContext(context.WithValue(q, caddyhttp.VarsCtxKey, maps.Clone(vars)))
 	}
 }
 
