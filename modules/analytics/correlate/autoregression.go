@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"gonum.org/v1/gonum/floats"
 )
 
 // autoregression is a stationary model x_t = Σ phi_j x_{t−j} + e_t of a
@@ -68,26 +70,22 @@ func bridge(x []float64) (filled []float64, gaps []int) {
 // the choice of the order.
 func burg(x []float64, n, maxOrder int) autoregression {
 	f, b := slices.Clone(x), slices.Clone(x)
-	sigma2 := 0.0
-	for _, v := range x {
-		sigma2 += v * v
-	}
-	sigma2 /= float64(len(x))
+	sigma2 := floats.Dot(x, x) / float64(len(x))
 	best := autoregression{sigma2: sigma2}
 	least := aicc(n, 0, sigma2)
 	phi, prev := make([]float64, 0, maxOrder), make([]float64, 0, maxOrder)
 	for p := 1; p <= maxOrder && p < n-2; p++ {
-		var num, den float64
-		for t := p; t < len(x); t++ {
-			num += f[t] * b[t-1]
-			den += f[t]*f[t] + b[t-1]*b[t-1]
-		}
+		// ahead[i] and behind[i] are the forward error at t and the backward error at
+		// t−1. Kept where it is, the backward error needs no shifting.
+		ahead, behind := f[p:], b[:len(x)-p]
+		den := floats.Dot(ahead, ahead) + floats.Dot(behind, behind)
 		if !(den > 0) {
 			break
 		}
-		k := 2 * num / den
-		for t := len(x) - 1; t >= p; t-- {
-			f[t], b[t] = f[t]-k*b[t-1], b[t-1]-k*f[t]
+		k := 2 * floats.Dot(ahead, behind) / den
+		for i, v := range behind {
+			e := ahead[i]
+			ahead[i], behind[i] = e-k*v, v-k*e
 		}
 		prev = append(prev[:0], phi...)
 		for j := range phi {
@@ -240,10 +238,8 @@ func (m autoregression) autocovariance() []float64 {
 // for the model, so a sample after a gap still gives exactly one innovation and
 // these stay white (Jones 1980). NaN marks gaps. O(n·p), and O(n·p²) near gaps.
 func (m autoregression) innovations(x []float64) []float64 {
-	p := len(m.phi)
 	out := make([]float64, len(x))
-	f := arFilter{autoregression: m, state: make([]float64, p), cov: make([]float64, p*p), c: make([]float64, p)}
-	f.reset()
+	f := newARFilter(m)
 	for t, v := range x {
 		out[t] = f.step(v)
 	}
@@ -260,18 +256,18 @@ type arFilter struct {
 	unknown int       // how many steps ago the oldest estimated value in state is, at most
 }
 
-// reset puts the filter before the first sample: nothing seen, the process in
-// its stationary state.
-func (f *arFilter) reset() {
-	p := len(f.phi)
-	cov := f.autocovariance()
+// newARFilter returns the filter before the first sample: nothing seen, the
+// process in its stationary state.
+func newARFilter(m autoregression) arFilter {
+	p := len(m.phi)
+	f := arFilter{autoregression: m, state: make([]float64, p), cov: make([]float64, p*p), c: make([]float64, p), unknown: p}
+	cov := m.autocovariance()
 	for i := range p {
-		f.state[i] = 0
 		for j := range p {
 			f.cov[i*p+j] = cov[max(i-j, j-i)]
 		}
 	}
-	f.unknown = p
+	return f
 }
 
 // step predicts the next value, takes v (NaN: not seen) and returns the

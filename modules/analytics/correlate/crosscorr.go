@@ -1,16 +1,12 @@
 package correlate
 
-import (
-	"math"
-
-	"gonum.org/v1/gonum/blas/blas32"
-)
+import "math"
 
 // templateTaps is how many lags the effect of one innovation is followed over.
 const templateTaps = 32
 
 // farLags is how many lags outside the searched range, on each side, tell how
-// large correlations at the wrong lag are.
+// large correlations at the wrong lag are. They come in runs of four.
 const farLags = 40
 
 // crossCorrelator tests pairs of series of one length for dependence at any lag
@@ -19,7 +15,7 @@ type crossCorrelator struct {
 	n, maxLag int
 	reach     int       // lags computed on each side
 	z         []float64 // z[reach+k]: √n_k · correlation at lag k
-	far       []int     // lags outside reach
+	far       []int     // first lags of the runs outside reach
 	g1, g2    []float64
 }
 
@@ -28,12 +24,11 @@ func newCrossCorrelator(n, maxLag int) *crossCorrelator {
 	c.reach = min(maxLag+templateTaps, max(maxLag, n/2))
 	c.z = make([]float64, 2*c.reach+1)
 	// Spread by the golden ratio, so that no period can hide between them.
-	lo, hi := c.reach+1, n/2
-	if span := hi - lo; span >= farLags {
-		for i := range farLags {
+	const runs = farLags / 4
+	if span := n/2 - c.reach - 4; span >= farLags {
+		for i := range runs {
 			_, frac := math.Modf(float64(i) * 0.6180339887498949)
-			k := lo + int((float64(i)+frac)*float64(span)/float64(farLags))
-			c.far = append(c.far, k, -k)
+			c.far = append(c.far, c.reach+1+int((float64(i)+frac)*float64(span)/runs))
 		}
 	}
 	return c
@@ -59,26 +54,58 @@ const (
 	byX                     // both x's
 )
 
-// at returns √n·r at lag k: positive k pairs x_t with y_{t+k}.
-func (c *crossCorrelator) at(x, y *whitened, k int) (z float64, n int) {
-	m := c.n - max(k, -k)
+// overlap is how many cells both series have at lag k.
+func (c *crossCorrelator) overlap(x, y *whitened, k int) int {
+	if x.n == c.n && y.n == c.n {
+		return c.n - max(k, -k)
+	}
+	return x.mask.Overlap(y.mask, k)
+}
+
+// four puts √n·r at lags k to k+3 into out, for k ≥ 0: x_t is paired with
+// y_{t+k}. Where fewer than MinSamples pairs exist it is NaN.
+func (c *crossCorrelator) four(out []float64, x, y *whitened, k int) {
+	for j := range out[:4] {
+		out[j] = math.NaN()
+	}
+	m := c.n - k
 	if m < MinSamples {
-		return 0, 0
+		return
 	}
-	a, b := x.z, y.z
-	if k >= 0 {
-		a, b = a[:m], b[k:]
-	} else {
-		a, b = a[-k:], b[:m]
-	}
-	n = m
-	if x.n < c.n || y.n < c.n {
-		if n = x.mask.Overlap(y.mask, k); n < MinSamples {
-			return 0, n
+	m = (m + lanes - 1) / lanes * lanes
+	// What runs over the end of the series is zero on one side at least.
+	a, b := x.z[:m:m], y.z[:cap(y.z)]
+	var sum [4]float32
+	dot4(&sum, a, b[k:], b[k+1:], b[k+2:], b[k+3:])
+	for j, s := range sum {
+		if n := c.overlap(x, y, k+j); n >= MinSamples {
+			out[j] = float64(s) / math.Sqrt(float64(n))
 		}
 	}
-	s := blas32.Dot(blas32.Vector{N: m, Data: a, Inc: 1}, blas32.Vector{N: m, Data: b, Inc: 1})
-	return float64(s) / math.Sqrt(float64(n)), n
+}
+
+// scan fills zz, of 2·reach+1, with √n·r at lags −reach to reach and returns at
+// how many lags up to maxLag there are samples enough. Elsewhere it is 0.
+func (c *crossCorrelator) scan(zz []float64, x, y *whitened, reach int) (tested int) {
+	var run [4]float64
+	for k := 0; k <= reach; k += 4 {
+		c.four(run[:], x, y, k)
+		for j := k; j <= min(k+3, reach); j++ {
+			zz[reach+j] = run[j-k]
+		}
+		c.four(run[:], y, x, k)
+		for j := k; j <= min(k+3, reach); j++ {
+			zz[reach-j] = run[j-k]
+		}
+	}
+	for i, v := range zz {
+		if v != v {
+			zz[i] = 0
+		} else if k := i - reach; k >= -c.maxLag && k <= c.maxLag {
+			tested++
+		}
+	}
+	return tested
 }
 
 // test finds the strongest correlation of x and y and how likely chance gives
@@ -101,14 +128,7 @@ func (c *crossCorrelator) test(x, y *whitened) peak {
 		reach = c.reach
 	}
 	zz := c.z[c.reach-reach : c.reach+reach+1]
-	tested := 0
-	for k := -reach; k <= reach; k++ {
-		v, n := c.at(x, y, k)
-		zz[reach+k] = v
-		if n >= MinSamples && k >= -c.maxLag && k <= c.maxLag {
-			tested++
-		}
-	}
+	tested := c.scan(zz, x, y, reach)
 	if tested == 0 {
 		return peak{p: 1}
 	}
@@ -127,24 +147,39 @@ func (c *crossCorrelator) test(x, y *whitened) peak {
 			consider(k, gather(zz, c.g2, reach+k, -1), byX)
 		}
 	}
-	if _, best.n = c.at(x, y, best.lag); best.n < MinSamples {
+	if best.n = c.overlap(x, y, best.lag); best.n < MinSamples {
 		return peak{p: 1}
 	}
-	inflation := c.inflation(x, y, best.n)
-	g1, g2 := c.g1, c.g2
-	switch {
-	case plain:
-		g1, g2 = nil, nil
-	case best.filter == byY:
-		inflation = max(inflation, gatheredVariance(g1, x.acf, y.acf, best.n))
-	case best.filter == byX:
-		inflation = max(inflation, gatheredVariance(g2, x.acf, y.acf, best.n))
-	}
-	best.nEff = float64(best.n) / inflation
 	best.r = z / math.Sqrt(float64(best.n))
-	best.p = maxTail(scoreTail(z/math.Sqrt(inflation), best.nEff, x, y), tested, g1, g2)
+	g1, g2 := c.g1, c.g2
+	if plain {
+		g1, g2 = nil, nil
+	}
+	widest := 0.0
+	judge := func(inflation float64) {
+		if inflation <= widest {
+			return
+		}
+		widest = inflation
+		best.nEff = float64(best.n) / inflation
+		best.p = maxTail(scoreTail(z/math.Sqrt(inflation), best.nEff, x, y), tested, g1, g2)
+	}
+	judge(inflation(x, y, best.n))
+	// Looking further can only make p larger.
+	if best.p < plainlyNothing {
+		switch best.filter {
+		case byY:
+			judge(gatheredVariance(g1, x.acf, y.acf, best.n))
+		case byX:
+			judge(gatheredVariance(g2, x.acf, y.acf, best.n))
+		}
+		judge(c.farInflation(x, y))
+	}
 	return best
 }
+
+// plainlyNothing is a p-value that needs no second look.
+const plainlyNothing = .3
 
 // gather is Σ g_j z[at + dir·j].
 func gather(z, g []float64, at, dir int) float64 {
@@ -185,11 +220,9 @@ func template(dst, num, den []float64) []float64 {
 }
 
 // inflation is by how much the variance of a correlation of n pairs exceeds
-// 1/n, the largest of three answers: Bartlett's formula over the autocorrelations
-// that whitening left; what was fitted to both, which n samples no longer tell;
-// and what is really seen at lags far from those searched, where a season that
-// stayed in both series shows.
-func (c *crossCorrelator) inflation(x, y *whitened, n int) float64 {
+// 1/n: Bartlett's formula over the autocorrelations that whitening left, or what
+// was fitted to both, which n samples no longer tell, whichever is more.
+func inflation(x, y *whitened, n int) float64 {
 	sum, lags := 0.0, min(len(x.acf), len(y.acf))
 	for j := range lags {
 		sum += (1 - float64(j+1)/float64(n)) * x.acf[j] * y.acf[j]
@@ -197,18 +230,29 @@ func (c *crossCorrelator) inflation(x, y *whitened, n int) float64 {
 	// Of so many products of chance correlations this much is expected.
 	scatter := math.Sqrt(float64(lags)) / float64(n)
 	fitted := min(x.fitted(), y.fitted())
-	out := max(1+2*(sum-scatter), float64(n)/float64(max(n-fitted, 1)))
+	return max(1+2*(sum-scatter), float64(n)/float64(max(n-fitted, 1)))
+}
+
+// farInflation is the same as seen at lags far from those searched, where a
+// season that stayed in both series shows; 0 where there are too few such lags.
+func (c *crossCorrelator) farInflation(x, y *whitened) float64 {
 	ms, m := 0.0, 0.0
+	var run [4]float64
 	for _, k := range c.far {
-		if v, n := c.at(x, y, k); n >= MinSamples {
-			ms += v * v
-			m++
+		for _, pair := range [2][2]*whitened{{x, y}, {y, x}} {
+			c.four(run[:], pair[0], pair[1], k)
+			for _, v := range run {
+				if v == v {
+					ms += v * v
+					m++
+				}
+			}
 		}
 	}
-	if m >= farLags {
-		out = max(out, ms/m-.5*math.Sqrt(2/m))
+	if m < farLags {
+		return 0
 	}
-	return out
+	return ms/m - .5*math.Sqrt(2/m)
 }
 
 // gatheredVariance is n times the variance of the correlations gathered with g,

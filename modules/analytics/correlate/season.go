@@ -35,6 +35,8 @@ type deseasoner struct {
 	in    []float64
 	coeff []complex128
 	power []float64
+
+	foldFFT *fourier.FFT // for folding, made when first needed
 }
 
 // newDeseasoner takes the timing error of each cell, or nil for none.
@@ -76,6 +78,31 @@ type season struct {
 	lines   []float64 // frequencies, in cycles a cell
 	beta    []float64 // coefficients: 1, slope, bend, then sine and cosine of each line
 	periods []float64 // the periods the lines belong to, in cells, strongest first
+}
+
+// at returns trend and seasons at instant t in cells. After the cells they were
+// fitted to the trend goes straight on.
+func (s *season) at(t float64) float64 {
+	if len(s.beta) < trendTerms {
+		return 0
+	}
+	u := trendScale(t, s.n)
+	bend := 1.5*u*u - .5
+	if u > 1 {
+		bend = 3*u - 2
+	}
+	v := s.beta[0] + s.beta[1]*u + s.beta[2]*bend
+	k := trendTerms
+	for _, f := range s.lines {
+		sin, cos := math.Sincos(2 * math.Pi * f * t)
+		v += s.beta[k] * sin
+		k++
+		if !atNyquist(f) {
+			v += s.beta[k] * cos
+			k++
+		}
+	}
+	return v
 }
 
 // trendTerms are the terms of the trend: 1, slope and bend.

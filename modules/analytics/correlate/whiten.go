@@ -108,7 +108,7 @@ func (w *whitened) deseason(x []float64, d *deseasoner) {
 	if w.innovate(rest); w.unfit != "" {
 		return
 	}
-	if p := foldedPeriod(w.u); p > 0 {
+	if p := d.foldedPeriod(w.u); p > 0 {
 		rest, w.steps.season = d.removeFolded(x, p, found, w.n)
 		w.innovate(rest)
 	}
@@ -130,7 +130,7 @@ func (w *whitened) innovate(x []float64) {
 
 // finish derives from the scores z what the tests need to know of them.
 func (w *whitened) finish(z []float64) {
-	w.z = make([]float32, len(z))
+	w.z = padded(len(z))
 	var m3, m4 float64
 	for i, v := range z {
 		w.z[i] = float32(v)
