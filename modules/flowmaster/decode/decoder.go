@@ -68,6 +68,7 @@ type message struct {
 	override           uint32
 	result             Result
 	headerCount        int
+	headerSampling     uint32 // of NetFlow v5
 	firstError         error
 
 	// One of the two ways out is used: records are appended to out, or given

@@ -43,7 +43,6 @@ func TestTemplateBombs(t *testing.T) {
 		"v9, no fields":                  netflow9Message(0, 2, set(0, words(256, 0)), set(256, []byte{1, 2, 3, 4})),
 		"v9 options, no fields":          netflow9Message(0, 2, set(1, words(256, 0, 0)), set(256, []byte{1, 2, 3, 4})),
 		"v9 options, fields of length 0": netflow9Message(0, 2, set(1, words(256, 4, 4, 1, 0, 34, 0)), set(256, []byte{1, 2, 3, 4})),
-		"options without scope":          ipfixMessage(0, set(3, words(256, 1, 0, 34, 4)), set(256, []byte{1, 2, 3, 4})),
 		"more scope than fields":         ipfixMessage(0, set(3, words(256, 1, 2, 34, 4)), set(256, []byte{1, 2, 3, 4})),
 		"a record longer than any datagram": ipfixMessage(0,
 			set(2, words(256, 2, 82, 0xfffe, 82, 0xfffe)), set(256, make([]byte, 100))),

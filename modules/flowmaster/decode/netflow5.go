@@ -56,8 +56,9 @@ func (m *message) netflow5(b []byte) error {
 
 	m.setBase()
 	// The upper two bits say how packets are picked, the rest one in how many.
-	if n := uint32(binary.BigEndian.Uint16(b[22:]) & 0x3fff); n != 0 && m.override == 0 {
-		setSampling(&m.base, n)
+	m.headerSampling = uint32(binary.BigEndian.Uint16(b[22:]) & 0x3fff)
+	if m.headerSampling != 0 && m.override == 0 {
+		setSampling(&m.base, m.headerSampling)
 	}
 	b = b[netflow5Header:end]
 	m.result.Records = count

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -243,6 +244,15 @@ func float(f float64) []byte {
 	return words(int(v>>48), int(v>>32&0xffff), int(v>>16&0xffff), int(v&0xffff))
 }
 
+// Options templates without a scope are against the rules, and read.
+func TestOptionsWithoutScope(t *testing.T) {
+	out := decodeAll(t, ipfixMessage(0, set(3, words(300, 1, 0, 34, 4)), set(300, words(0, 64)),
+		set(2, words(257, 1, 1, 4)), set(257, words(0, 1500))))
+	if len(out) != 1 || out[0].SamplingPacketInterval != 64 {
+		t.Errorf("%+v", out)
+	}
+}
+
 // Some exporters announce samplers in another domain than their flows.
 func TestSamplingOfAnotherDomain(t *testing.T) {
 	options := netflow9Message(0, 1, set(1, words(300, 4, 8, 1, 4, 34, 4, 35, 1)), set(300, words(0, 0, 0, 64), []byte{2}))
@@ -265,6 +275,11 @@ func TestSamplingOverride(t *testing.T) {
 	copy(v5[22:], words(0x4000|100))
 	if out := decodeAll(t, v5); out[0].SamplingPacketInterval != 100 || out[0].Exactness != flow.Sampled {
 		t.Errorf("v5: %+v", out[0])
+	}
+	var shown string
+	NewDecoder(NewStore(Limits{})).Visit(packet(v5), func(r *DataRecord) { shown = string(r.AppendJSON(nil)) })
+	if !strings.Contains(shown, `"samplingInterval":100`) {
+		t.Errorf("v5 is shown as %s", shown)
 	}
 }
 

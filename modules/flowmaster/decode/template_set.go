@@ -36,7 +36,7 @@ func (m *message) templateSet(b []byte, options bool) error {
 			return fmt.Errorf("template %d: %w", id, err)
 		}
 		b = rest
-		if scope > count || options && scope == 0 {
+		if scope > count { // none is against RFC 7011 §3.4.2.2, but harmless
 			m.refuse(id, fmt.Errorf("template %d: %d scope fields of %d: %w", id, scope, count, ErrTemplate))
 			continue
 		}

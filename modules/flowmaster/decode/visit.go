@@ -55,6 +55,9 @@ func (m *message) visitRecord(t *template, b []byte, kind RecordKind) {
 		m.fail(err)
 	}
 	m.data.Fields = fields
+	if t == netflow5Layout && m.headerSampling != 0 {
+		m.addNumber(34, uint64(m.headerSampling))
+	}
 	m.visit(&m.data)
 }
 

@@ -1,8 +1,10 @@
 package flow
 
 import (
+	"cmp"
 	"hash/maphash"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,20 +110,31 @@ func (m *Monitor) Tick(dst []Record, now time.Time) []Record {
 		})
 		dst = s.sweep(dst, now.UnixMilli())
 	}
-	step := paneSeconds[LastMinute]
-	start := second - second%step
-	switch {
-	case m.paneStart == 0:
-		m.paneStart = start
-	case start > m.paneStart:
-		parts := make([]*pane, len(m.shards))
-		for i, s := range m.shards {
-			parts[i] = s.takeSketches(m.paneStart)
-		}
-		m.history.push(mergePanes(m.options.TopK, m.paneStart, parts), second)
-		m.paneStart = start
-	}
+	m.takePanes(second)
 	return dst
+}
+
+// takePanes takes over the panes that are over at second now. m.mu must be
+// held.
+func (m *Monitor) takePanes(now int64) {
+	start := now - now%paneSeconds[LastMinute]
+	if start <= m.paneStart {
+		return
+	}
+	m.paneStart = start
+	var all []*pane
+	for _, s := range m.shards {
+		all = s.takePanes(all, now)
+	}
+	slices.SortStableFunc(all, func(a, b *pane) int { return cmp.Compare(a.start, b.start) })
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].start == all[0].start {
+			n++
+		}
+		m.history.push(mergePanes(m.options.TopK, all[0].start, all[:n]), now)
+		all = all[n:]
+	}
 }
 
 func (s *Shard) sweep(dst []Record, now int64) []Record {
@@ -183,7 +196,7 @@ func (m *Monitor) Status() Status {
 func (m *Monitor) sketchBytes() int64 {
 	const distinct = 1 << 14
 	k := int64(m.options.TopK)
-	live := int64(dimensions)*(k*int64(unsafe.Sizeof(heapCounter{}))+int64(indexLength(int(k)))*4) + distinct
+	live := int64(dimensions)*(k*int64(unsafe.Sizeof(slotCounter{})+unsafe.Sizeof(heapItem{}))+int64(indexLength(int(k)))*4) + distinct
 	n := int64(len(m.shards)) * (2*live + int64(unsafe.Sizeof(Shard{})))
 	m.mu.Lock()
 	defer m.mu.Unlock()

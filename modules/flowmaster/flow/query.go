@@ -57,7 +57,7 @@ func (m *Monitor) Top(d Dimension, w Window, n int) Top {
 		summaries = append(summaries, p.top[d])
 	}
 	for _, s := range m.shards {
-		summaries = append(summaries, s.peekTop(d))
+		summaries = s.peekTop(summaries, d)
 	}
 	m.mu.Unlock()
 	merged := mergeSummaries(m.options.TopK, summaries)
@@ -82,7 +82,7 @@ func (m *Monitor) Distinct(w Window) (clients uint64, from, to time.Time) {
 		mergeDistinct(merged, p.distinct)
 	}
 	for _, s := range m.shards {
-		mergeDistinct(merged, s.peekDistinct())
+		s.peekDistinct(merged)
 	}
 	return merged.Estimate(), from, to
 }

@@ -20,12 +20,15 @@ type Shard struct {
 	mu      sync.Mutex
 	table   *Table
 	live    *sketches
-	spare   *sketches // empty; takes the place of live at the next pane
+	spare   *sketches // takes the place of live at the next pane
+	pane    int64     // when the pane of live began, in Unix seconds; 0 before any
+	sealed  int64     // when that of spare began; 0 when spare is empty
 	second  int64     // of current
 	current LegTotals
 	pending [secondsPending]secondTotals
 	waiting int
 	total   LegTotals
+	touched uint32 // keeps Table.touch from being optimized away
 }
 
 type secondTotals struct {
@@ -41,17 +44,41 @@ type secondTotals struct {
 func (s *Shard) Add(records []Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range records {
-		r := &records[i]
-		if second := r.ReceivedMilliseconds / 1000; second > s.second {
+	for len(records) > 0 {
+		second := records[0].ReceivedMilliseconds / 1000
+		if second > s.second {
 			s.nextSecond(second)
 		}
+		n := 1
+		for n < min(len(records), addBatch) && records[n].ReceivedMilliseconds/1000 == second {
+			n++
+		}
+		s.addBatch(records[:n])
+		records = records[n:]
+	}
+}
+
+// addBatch is how many records Add looks up at once.
+const addBatch = 32
+
+// addBatch adds up to addBatch records that were received in one second.
+func (s *Shard) addBatch(records []Record) {
+	var hashes [addBatch]uint32
+	for i := range records {
+		r := &records[i]
 		if r.Leg != LegUpstream {
 			client, _ := r.Client()
 			s.live.addClient(s.seed, client)
 		}
 		s.mask.Apply(r)
-		isNew, duplicate := s.table.Update(r)
+		hashes[i] = s.table.hash(r)
+	}
+	for i := range records {
+		s.touched += s.table.touch(hashes[i])
+	}
+	for i := range records {
+		r := &records[i]
+		isNew, duplicate := s.table.update(r, hashes[i])
 		if duplicate {
 			continue
 		}
@@ -77,6 +104,20 @@ func (s *Shard) nextSecond(second int64) {
 		s.current = LegTotals{}
 	}
 	s.second = second
+	s.nextPane(second - second%paneSeconds[LastMinute])
+}
+
+// nextPane seals the pane that is over, for the tick. Should the tick not have
+// come for the one before, both stay together.
+func (s *Shard) nextPane(start int64) {
+	if start <= s.pane {
+		return
+	}
+	if s.pane != 0 && s.sealed == 0 {
+		s.live, s.spare = s.spare, s.live
+		s.sealed = s.pane
+	}
+	s.pane = start
 }
 
 // takeSeconds hands the totals of seconds before now to take.
@@ -92,28 +133,38 @@ func (s *Shard) takeSeconds(now int64, take func(second int64, t *LegTotals)) {
 	s.waiting = 0
 }
 
-// takeSketches copies what was collected for the pane that began at start,
-// and begins the next one.
-func (s *Shard) takeSketches(start int64) *pane {
-	s.mu.Lock()
-	s.live, s.spare = s.spare, s.live
-	done := s.spare
-	s.mu.Unlock()
-	p := paneOf(start, done)
-	done.reset()
-	return p
-}
-
-// peekTop copies the top list that is being collected.
-func (s *Shard) peekTop(d Dimension) *topSummary {
+// takePanes appends what was collected in panes that are over at second now.
+func (s *Shard) takePanes(dst []*pane, now int64) []*pane {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.live.top[d].summary()
+	for range 2 { // the sealed one, and what had no room to be
+		if s.sealed != 0 {
+			dst = append(dst, paneOf(s.sealed, s.spare))
+			s.spare.reset()
+			s.sealed = 0
+		}
+		s.nextPane(now - now%paneSeconds[LastMinute])
+	}
+	return dst
 }
 
-// peekDistinct copies the sketch of clients that is being collected.
-func (s *Shard) peekDistinct() *hyperloglog.Sketch {
+// peekTop appends the top lists that are being collected.
+func (s *Shard) peekTop(dst []*topSummary, d Dimension) []*topSummary {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.live.distinct.Clone()
+	dst = append(dst, s.live.top[d].summary())
+	if s.sealed != 0 {
+		dst = append(dst, s.spare.top[d].summary())
+	}
+	return dst
+}
+
+// peekDistinct adds the clients that are being collected.
+func (s *Shard) peekDistinct(to *hyperloglog.Sketch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mergeDistinct(to, s.live.distinct)
+	if s.sealed != 0 {
+		mergeDistinct(to, s.spare.distinct)
+	}
 }

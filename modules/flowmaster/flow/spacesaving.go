@@ -27,24 +27,38 @@ type Counter struct {
 // over the smallest counter, whose count becomes its error. Every key whose
 // sum is over 1/k of the total is in the list, and no error is over that.
 //
-// Counters lie in a binary heap by count, found through a hash table with
-// open addressing. An update takes O(log k) and allocates nothing.
+// Counters are found through a hash table with open addressing. The smallest is
+// found through a binary heap that is brought up to date only when it is asked
+// for: counts only grow, so a heap of what they once were never puts one too
+// low, and its root is the smallest as soon as it is up to date. Adding to a
+// key that is counted takes constant time, any other key O(log k) on average.
+// Nothing is allocated.
 type spaceSaving struct {
 	seed     maphash.Seed
-	counters []heapCounter // in heap order, the smallest first
-	index    []uint32      // position in counters + 1; 0 is empty
+	counters []slotCounter
+	heap     []heapItem
+	index    []uint32 // number of a counter + 1; 0 is empty
 	k        int
 	total    uint64
 }
 
-type heapCounter struct {
+type slotCounter struct {
 	Counter
 	slot uint32 // in index
 	hash uint32
 }
 
+// heapItem is what a counter was when the heap last looked at it.
+type heapItem struct {
+	count uint64
+	n     uint32 // number of the counter
+}
+
 func newSpaceSaving(k int) *spaceSaving {
-	return &spaceSaving{seed: maphash.MakeSeed(), counters: make([]heapCounter, 0, k), index: make([]uint32, indexLength(k)), k: k}
+	return &spaceSaving{
+		seed: maphash.MakeSeed(), counters: make([]slotCounter, 0, k), heap: make([]heapItem, 0, k),
+		index: make([]uint32, indexLength(k)), k: k,
+	}
 }
 
 // indexLength is the power of two that keeps the index at most half full.
@@ -52,7 +66,7 @@ func indexLength(k int) int { return max(16, 1<<bits.Len(uint(2*k-1))) }
 
 // reset empties the list and keeps its memory.
 func (s *spaceSaving) reset() {
-	s.counters, s.total = s.counters[:0], 0
+	s.counters, s.heap, s.total = s.counters[:0], s.heap[:0], 0
 	clear(s.index)
 }
 
@@ -66,27 +80,44 @@ func (s *spaceSaving) add(key Key, weight uint64) {
 	mask := uint32(len(s.index) - 1)
 	i := hash & mask
 	for ; s.index[i] != 0; i = (i + 1) & mask {
-		at := int(s.index[i] - 1)
-		if c := &s.counters[at]; c.hash == hash && c.Key == key {
+		if c := &s.counters[s.index[i]-1]; c.hash == hash && c.Key == key {
 			c.Count = sum(c.Count, weight)
-			s.down(at)
 			return
 		}
 	}
-	if len(s.counters) < s.k {
-		s.counters = append(s.counters, heapCounter{Counter{key, weight, 0}, i, hash})
-		at := len(s.counters) - 1
-		s.index[i] = uint32(at + 1)
-		s.up(at)
+	if n := len(s.counters); n < s.k {
+		s.counters = append(s.counters, slotCounter{Counter{key, weight, 0}, i, hash})
+		s.index[i] = uint32(n + 1)
+		s.heap = append(s.heap, heapItem{weight, uint32(n)})
+		s.up(n)
 		return
 	}
-	least := s.counters[0].Count
-	s.unlink(s.counters[0].slot)
+	least := s.least()
+	n := s.heap[0].n
+	s.unlink(s.counters[n].slot)
 	for i = hash & mask; s.index[i] != 0; i = (i + 1) & mask {
 	}
-	s.counters[0] = heapCounter{Counter{key, sum(least, weight), least}, i, hash}
-	s.index[i] = 1
-	s.down(0)
+	s.counters[n] = slotCounter{Counter{key, sum(least, weight), least}, i, hash}
+	s.index[i] = n + 1
+	s.heap[0].count = s.counters[n].Count
+	s.down()
+}
+
+// least is the most that a key can have that is not in the list. It brings
+// the root of the heap up to date.
+func (s *spaceSaving) least() uint64 {
+	if len(s.counters) < s.k {
+		return 0
+	}
+	for {
+		root := &s.heap[0]
+		now := s.counters[root.n].Count
+		if root.count == now {
+			return now
+		}
+		root.count = now
+		s.down()
+	}
 }
 
 // unlink empties a slot of the index and moves up those behind it that would
@@ -107,51 +138,38 @@ func (s *spaceSaving) unlink(gap uint32) {
 	}
 }
 
-// up moves the counter at position at towards the root.
+// up moves the item at position at towards the root.
 func (s *spaceSaving) up(at int) {
-	c := s.counters[at]
+	item := s.heap[at]
 	for at > 0 {
 		parent := (at - 1) / 2
-		if s.counters[parent].Count <= c.Count {
+		if s.heap[parent].count <= item.count {
 			break
 		}
-		s.put(at, s.counters[parent])
+		s.heap[at] = s.heap[parent]
 		at = parent
 	}
-	s.put(at, c)
+	s.heap[at] = item
 }
 
-// down moves the counter at position at away from the root.
-func (s *spaceSaving) down(at int) {
-	c := s.counters[at]
+// down moves the root to where it belongs.
+func (s *spaceSaving) down() {
+	item, at := s.heap[0], 0
 	for {
 		child := 2*at + 1
-		if child >= len(s.counters) {
+		if child >= len(s.heap) {
 			break
 		}
-		if child+1 < len(s.counters) && s.counters[child+1].Count < s.counters[child].Count {
+		if child+1 < len(s.heap) && s.heap[child+1].count < s.heap[child].count {
 			child++
 		}
-		if s.counters[child].Count >= c.Count {
+		if s.heap[child].count >= item.count {
 			break
 		}
-		s.put(at, s.counters[child])
+		s.heap[at] = s.heap[child]
 		at = child
 	}
-	s.put(at, c)
-}
-
-func (s *spaceSaving) put(at int, c heapCounter) {
-	s.counters[at] = c
-	s.index[c.slot] = uint32(at + 1)
-}
-
-// least is the most that a key can have that is not in the list.
-func (s *spaceSaving) least() uint64 {
-	if len(s.counters) < s.k {
-		return 0
-	}
-	return s.counters[0].Count
+	s.heap[at] = item
 }
 
 // summary copies the list.

@@ -42,11 +42,11 @@ func ParseWindow(s string) (Window, bool) {
 type LegTotals [legs]Totals
 
 // Leg returns the totals of one leg.
-func (t *LegTotals) Leg(l Leg) Totals { return t[l] }
+func (t LegTotals) Leg(l Leg) Totals { return t[l] }
 
 // All returns the totals of all legs together. A proxied request is in it
 // twice: once for each leg.
-func (t *LegTotals) All() (all Totals) {
+func (t LegTotals) All() (all Totals) {
 	for i := range t {
 		all.Add(&t[i])
 	}

@@ -10,4 +10,10 @@ require (
 	github.com/netsampler/goflow2/v2 v2.2.6
 )
 
+require (
+	github.com/axiomhq/hyperloglog v0.3.0 // indirect
+	github.com/dgryski/go-metro v0.0.0-20250106013310-edb8663e5e33 // indirect
+	github.com/kamstrup/intmap v0.5.2 // indirect
+)
+
 replace github.com/caddy-lbpro/caddy-lbpro => ../../../..
