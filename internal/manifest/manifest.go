@@ -65,20 +65,20 @@ func (m Manifest) Imports() []string {
 }
 
 // Flags returns the arguments that follow `xcaddy build`. With local, the directory of a
-// checkout, that stands in for the published module.
+// checkout, that stands in for the published module: then the module's root package,
+// which imports them all, is named, with a version, because Go looks up what is not
+// published otherwise, even where it is replaced.
 func (m Manifest) Flags(local string) ([]string, error) {
 	flags := []string{m.CaddyVersion}
-	at := "@" + m.Version
 	if local != "" {
 		dir, err := filepath.Abs(local)
 		if err != nil {
 			return nil, fmt.Errorf("finding %s: %w", local, err)
 		}
-		flags = append(flags, "--replace", m.Module+"="+dir)
-		at = ""
+		return append(flags, "--with", m.Module+"@v0.0.0="+dir), nil
 	}
 	for _, p := range m.Imports() {
-		flags = append(flags, "--with", p+at)
+		flags = append(flags, "--with", p+"@"+m.Version)
 	}
 	return flags, nil
 }

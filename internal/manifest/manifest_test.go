@@ -21,7 +21,7 @@ func TestFlags(t *testing.T) {
 	}
 	dir, _ := filepath.Abs("a dir")
 	got, err = m.Flags("a dir")
-	if want := []string{"v2.11.9", "--replace", "example.com/m=" + dir, "--with", "example.com/m/modules/a", "--with", "example.com/m/modules/b"}; err != nil || !slices.Equal(got, want) {
+	if want := []string{"v2.11.9", "--with", "example.com/m@v0.0.0=" + dir}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("flags %q (%v), want %q", got, err, want)
 	}
 }
