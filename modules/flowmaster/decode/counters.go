@@ -1,10 +1,5 @@
 package decode
 
-import (
-	"net/netip"
-	"time"
-)
-
 // Counters are what happened to one exporter's datagrams since it was first
 // seen. All only grow.
 type Counters struct {
@@ -67,34 +62,4 @@ func (c *Counters) Add(o *Counters) {
 	c.AgentDrops += o.AgentDrops
 	c.CountMismatches += o.CountMismatches
 	c.TrailingOctets += o.TrailingOctets
-}
-
-// ExporterStatus is what a Store knows of one exporter.
-type ExporterStatus struct {
-	Address   netip.Addr `json:"address"`
-	FirstSeen time.Time  `json:"first_seen"`
-	LastSeen  time.Time  `json:"last_seen"`
-	Domains   int        `json:"domains"`
-	Templates int        `json:"templates"`
-	// SamplingPacketInterval is what the exporter announced for records that
-	// name no sampler; 0 when it announced nothing.
-	SamplingPacketInterval uint32   `json:"sampling_packet_interval"`
-	Counters               Counters `json:"counters"`
-}
-
-// StoreStatus is what a Store holds and what it turned away.
-type StoreStatus struct {
-	Exporters        int   `json:"exporters"`
-	Domains          int   `json:"domains"`
-	Templates        int   `json:"templates"`
-	TemplateBytes    int64 `json:"template_bytes"`
-	ExportersRefused int64 `json:"exporters_refused"`
-	DomainsRefused   int64 `json:"domains_refused"`
-	// Undecodable counts datagrams that were of no known protocol; they make
-	// no exporter known.
-	Undecodable int64 `json:"undecodable"`
-	// Panics counts datagrams given up because of a fault in the decoder.
-	Panics int64 `json:"panics"`
-	// Forgotten sums the counters of exporters that are remembered no more.
-	Forgotten Counters `json:"forgotten"`
 }

@@ -68,9 +68,10 @@ func (m *message) netflow5(b []byte) error {
 		}
 		return nil
 	}
-	for ; len(b) >= netflow5Record; b = b[netflow5Record:] {
-		m.out = append(m.out, m.base)
-		m.netflow5Record(&m.out[len(m.out)-1], (*[netflow5Record]byte)(b))
+	out := m.more(count)
+	for i := range out {
+		out[i] = m.base
+		m.netflow5Record(&out[i], (*[netflow5Record]byte)(b[i*netflow5Record:]))
 	}
 	return nil
 }

@@ -123,7 +123,10 @@ func (m *message) learn(t *template, b []byte) {
 		case 310:
 			s.sampling = beUint(v)
 		case 311:
-			if p := math.Float64frombits(binary.BigEndian.Uint64(pad8(v))); len(v) == 8 && p > 0 && p <= 1 {
+			if len(v) != 8 {
+				continue
+			}
+			if p := math.Float64frombits(binary.BigEndian.Uint64(v)); p > 0 && p <= 1 {
 				s.samplingInterval = uint64(math.Round(min(1/p, math.MaxUint32)))
 			}
 		case 160:
@@ -143,10 +146,4 @@ func (m *message) learn(t *template, b []byte) {
 		m.exporter.counters.SamplersRefused++
 	}
 	m.setBase()
-}
-
-func pad8(v []byte) []byte {
-	var b [8]byte
-	copy(b[:], v)
-	return b[:]
 }

@@ -3,6 +3,7 @@ package decode
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
 )
@@ -107,10 +108,11 @@ func (m *message) dataSet(id uint16, body []byte) error {
 // always: records of one length.
 func (m *message) fixedData(t *template, body []byte) error {
 	n := t.minLength
-	count := min(len(body)/n, maxRecords-m.result.Records)
-	for i := range count {
-		m.out = append(m.out, m.base)
-		r := &m.out[len(m.out)-1]
+	count := min(len(body)/n, maxRecords-m.result.Records-m.result.OptionRecords)
+	out := m.more(count)
+	for i := range out {
+		r := &out[i]
+		*r = m.base
 		if t.program.after == 0 {
 			t.program.runFixed(r, body[i*n:(i+1)*n], m)
 			continue
@@ -124,6 +126,13 @@ func (m *message) fixedData(t *template, body []byte) error {
 		return errTooManyRecords
 	}
 	return nil
+}
+
+// more makes m.out longer by n records, and returns those.
+func (m *message) more(n int) []flow.Record {
+	from := len(m.out)
+	m.out = slices.Grow(m.out, n)[:from+n]
+	return m.out[from:]
 }
 
 var errTooManyRecords = fmt.Errorf("more than %d records in one datagram: %w", maxRecords, ErrLimit)

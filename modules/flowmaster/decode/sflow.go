@@ -55,11 +55,10 @@ func (r *reader) sized() []byte {
 // sFlow formats: an enterprise in the upper 20 bits, 0 for sflow.org's own,
 // and a number in the lower 12.
 const (
-	sflowFlowSample             = 1
-	sflowCounterSample          = 2
-	sflowExpandedFlowSample     = 3
-	sflowExpandedCounterSample  = 4
-	sflowMaxAddressFamilyOctets = 16
+	sflowFlowSample            = 1
+	sflowCounterSample         = 2
+	sflowExpandedFlowSample    = 3
+	sflowExpandedCounterSample = 4
 )
 
 // sflow decodes an sFlow v5 datagram (sflow.org, "sFlow Version 5", 2004).
@@ -71,7 +70,7 @@ func (m *message) sflow(b []byte) error {
 	case 1:
 		r.bytes(4)
 	case 2:
-		r.bytes(sflowMaxAddressFamilyOctets)
+		r.bytes(16)
 	default:
 		return fmt.Errorf("agent address of family %d: %w", family, ErrLength)
 	}

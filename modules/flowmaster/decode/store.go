@@ -3,7 +3,6 @@ package decode
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -217,54 +216,6 @@ func (s *Store) dropTemplate(e *exporter, d *domain, id uint16) {
 		e.templates--
 		delete(d.templates, id)
 	}
-}
-
-// Exporters returns what is known of each exporter, by address.
-func (s *Store) Exporters() []ExporterStatus {
-	s.mu.RLock()
-	all := make([]*exporter, 0, len(s.exporters))
-	for _, e := range s.exporters {
-		all = append(all, e)
-	}
-	s.mu.RUnlock()
-	out := make([]ExporterStatus, 0, len(all))
-	for _, e := range all {
-		e.mu.Lock()
-		out = append(out, ExporterStatus{
-			Address:                e.addr,
-			FirstSeen:              time.UnixMilli(e.firstSeen).UTC(),
-			LastSeen:               time.UnixMilli(e.lastSeen).UTC(),
-			Domains:                len(e.domains),
-			Templates:              e.templates,
-			SamplingPacketInterval: e.samplers.only(),
-			Counters:               e.counters,
-		})
-		e.mu.Unlock()
-	}
-	slices.SortFunc(out, func(a, b ExporterStatus) int { return a.Address.Compare(b.Address) })
-	return out
-}
-
-// Status returns what the Store holds and what it turned away.
-func (s *Store) Status() StoreStatus {
-	st := StoreStatus{
-		TemplateBytes:    s.templateBytes.Load(),
-		ExportersRefused: s.exportersRefused.Load(),
-		DomainsRefused:   s.domainsRefused.Load(),
-		Undecodable:      s.undecodable.Load(),
-		Panics:           s.panics.Load(),
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	st.Forgotten = s.forgotten
-	for _, e := range s.exporters {
-		e.mu.Lock()
-		st.Exporters++
-		st.Domains += len(e.domains)
-		st.Templates += e.templates
-		e.mu.Unlock()
-	}
-	return st
 }
 
 // overRate reports whether one more datagram at now is too many. e.mu must be

@@ -40,13 +40,6 @@ const chunkSize = 1024
 // minIndex is the length of the index of an empty table.
 const minIndex = 256
 
-// minPerTable is how many flows a table may have when the tables that it
-// shares its limit with have used it up.
-const minPerTable = 64
-
-// evictionSample is how many entries are looked at to find one to evict.
-const evictionSample = 8
-
 // Table holds active flows, at most as many as its limit. When it is full, a
 // flow that has been quiet for long makes room for a new one; what it counted
 // is added to Other. Records cost about 190 bytes each. Not safe for
@@ -194,14 +187,6 @@ func rescale(n, by, of uint64) uint64 {
 	return scale(n, 0, uint32(by)) / of
 }
 
-// full reports whether a flow must go before another can come.
-func (t *Table) full() bool {
-	if t.shared != nil {
-		return t.active >= minPerTable && t.shared.Load() >= int64(t.limit)
-	}
-	return t.active >= t.limit
-}
-
 func (t *Table) count(by int) {
 	t.active += by
 	if t.shared != nil {
@@ -280,27 +265,4 @@ func (t *Table) remove(n int) {
 	*e = entry{}
 	t.free = append(t.free, uint32(n))
 	t.count(-1)
-}
-
-// evict removes the quietest of the next few entries.
-func (t *Table) evict() {
-	oldest, at := -1, int64(math.MaxInt64)
-	for seen, tries := 0, 0; seen < evictionSample && tries < t.size; tries++ {
-		t.evictHand = (t.evictHand + 1) % t.size
-		if e := t.entry(t.evictHand); e.used {
-			seen++
-			if e.record.ReceivedMilliseconds < at {
-				oldest, at = t.evictHand, e.record.ReceivedMilliseconds
-			}
-		}
-	}
-	if oldest < 0 {
-		return
-	}
-	r := &t.entry(oldest).record
-	var lost Totals
-	lost.addRecord(r, true)
-	t.other.Add(&lost)
-	t.evicted++
-	t.remove(oldest)
 }
