@@ -211,7 +211,7 @@ func TestLongRequestsAreLeftAlone(t *testing.T) {
 					work(w, r)
 				}))
 			}
-			s, p := startPool(t, "eject {\nhang 100ms\n}", servers...)
+			s, p := startPool(t, "eject {\nhang 400ms\n}", servers...)
 			warm(t, s, c.known)
 			stop := make(chan struct{})
 			var fast sync.WaitGroup

@@ -318,10 +318,14 @@ func (q *request) claim(o balance.Outcome) bool {
 	return q.takeBudget()
 }
 
-// another reports whether a serving backend is left that was not tried.
+// another reports whether a backend is left that may serve and was not tried; in a panic
+// that may be an ejected one.
 func (q *request) another() bool {
+	panicked := q.h.pool.Panicked()
 	for _, b := range q.h.pool.Backends() {
-		if b.State() == balance.Serving && b.Weight() > 0 && !q.choice.HasTried(b) {
+		s := b.State()
+		serves := s == balance.Serving || panicked && s != balance.Draining
+		if serves && b.Weight() > 0 && !q.choice.HasTried(b) {
 			return true
 		}
 	}

@@ -50,7 +50,7 @@ func (p *Pool) judge(all []*Backend, o Options, now time.Duration, median float6
 			b.anyProbe.Store(now-b.health.since > probePatience)
 			if b.outruns.Load() > 0 {
 				p.eject(b, b.health.reason, "the probe got no answer while others did", o, now)
-			} else if first, ok := b.oldest(); ok && now-first > o.Eject.BaseTime && !b.wanted.Load() && p.late(b, now) {
+			} else if first, late := p.late(b, now); late && now-first > o.Eject.BaseTime && !b.wanted.Load() {
 				p.eject(b, b.health.reason, "the probe got no answer in "+o.Eject.BaseTime.String(), o, now)
 			}
 		}

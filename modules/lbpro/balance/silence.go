@@ -70,39 +70,59 @@ func (p *Pool) quiet(b *Backend, now time.Duration) time.Duration {
 		// Requests have been answered elsewhere in the time it did not answer them.
 		return now - max(time.Duration(at), answered)
 	}
-	first, ok := b.oldest()
-	if !ok {
-		return 0
-	}
+	// Only what is overdue shows silence: a long poll that has waited for a minute does
+	// not make a minute of it when the next request is a little late.
+	first, late := p.late(b, now)
 	length := now - max(first, answered)
-	if length < silentFloor || length < usual || !p.late(b, now) {
+	if !late || length < silentFloor || length < usual {
 		return 0
 	}
 	return length
 }
 
-// late reports whether enough of the requests that wait at b are overdue for their kind.
-// Those known by their prefix only count while they are overdue at b alone: when they are
-// elsewhere too it is the requests that take long, such as the first slow queries of a
-// path that is usually fast.
-func (p *Pool) late(b *Backend, now time.Duration) bool {
+// late reports whether enough of the requests that wait at b are overdue for their kind,
+// and when the first of these began. Those known by their prefix only count while they are
+// overdue at b alone: when they are elsewhere too it is the requests that take long, such
+// as the first slow queries of a path that is usually fast.
+func (p *Pool) late(b *Backend, now time.Duration) (first time.Duration, late bool) {
 	exact, kind := p.overdueAt(b, now)
 	if p.kindsLate > 1 {
-		kind = 0
+		kind = overdue{}
 	}
-	return exact+kind > 0.99
+	switch {
+	case exact.evidence+kind.evidence <= 0.99:
+		return 0, false
+	case kind.evidence == 0:
+		return exact.first, true
+	case exact.evidence == 0:
+		return kind.first, true
+	}
+	return min(exact.first, kind.first), true
 }
 
-// overdueAt adds up the evidence of the overdue requests at b, by what they are known by.
-func (p *Pool) overdueAt(b *Backend, now time.Duration) (exact, kind float64) {
+// overdue is what the overdue requests at a backend add up to.
+type overdue struct {
+	evidence float64
+	first    time.Duration // start of the oldest of them
+}
+
+func (o *overdue) add(evidence float64, start time.Duration) {
+	if o.evidence == 0 || start < o.first {
+		o.first = start
+	}
+	o.evidence += evidence
+}
+
+// overdueAt adds up the overdue requests at b, by what they are known by.
+func (p *Pool) overdueAt(b *Backend, now time.Duration) (exact, kind overdue) {
 	b.eachWaiting(16, func(a *Attempt) {
 		x := p.routes.expect(a.Route)
 		switch {
 		case x.evidence == 0 || (now-a.start).Seconds() <= x.overdue:
 		case x.evidence < 1:
-			kind += x.evidence
+			kind.add(x.evidence, a.start)
 		default:
-			exact += x.evidence
+			exact.add(x.evidence, a.start)
 		}
 	})
 	return exact, kind
@@ -115,7 +135,7 @@ func (p *Pool) countKindsLate(all []*Backend, now time.Duration) (n int) {
 		if b.waiting.Load() == 0 {
 			continue
 		}
-		if _, kind := p.overdueAt(b, now); kind > 0 {
+		if _, kind := p.overdueAt(b, now); kind.evidence > 0 {
 			n++
 		}
 	}
@@ -157,6 +177,9 @@ func (p *Pool) findHedges(all []*Backend, now time.Duration, median float64) {
 			}
 			if reason != HedgeHung && (x.evidence == 0 || (now-a.start).Seconds() < limit) {
 				return
+			}
+			if reason != HedgeHung && x.evidence < 1 && p.kindsLate > 1 {
+				return // the same kind takes long elsewhere too
 			}
 			a.hedged = reason
 			p.hedges = append(p.hedges, hedgeCall{a.Hedge, reason})
