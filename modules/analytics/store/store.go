@@ -16,8 +16,10 @@ import (
 
 // Store keeps samples. It is safe for concurrent use.
 type Store interface {
-	// Appendable takes samples in, as Prometheus' scrape manager appends them.
-	storage.Appendable
+	// AppendableV2 takes samples in, as Prometheus' scrape manager appends them. (The
+	// first Appendable is about to leave Prometheus.) A sample that a limit turns away is
+	// counted in Status.Dropped and is no error, so that the rest of a scrape is kept.
+	storage.AppendableV2
 	Querier
 
 	// Status tells the state of the store. It is cheap, and works after Close.
