@@ -24,20 +24,23 @@ type StoreProvider interface {
 type StoreEnv struct {
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // may be nil
+	Query      store.QueryOptions    // limits of one query; zero values take the defaults
 }
 
 // Source is a module of the namespace analytics.sources: something that metrics come from.
 type Source interface {
 	// Name is what pipelines call the source. It is unique in a configuration.
 	Name() string
-	// Run collects every interval into the store, calling done after each collection,
-	// until ctx ends; then it collects a last time and returns. done never blocks.
-	Run(ctx context.Context, to storage.Appendable, interval time.Duration, done func(Collection)) error
+	// Run collects every interval into the store, calling done after each collection from
+	// each target, until ctx ends; then it collects a last time and returns. done never
+	// blocks, and is safe to call from several goroutines.
+	Run(ctx context.Context, to storage.AppendableV2, interval time.Duration, done func(Collection)) error
 }
 
 // Collection is the outcome of collecting from a source once.
 type Collection struct {
 	Source  string
+	Target  string // which of the source's targets: the label "instance"
 	At      time.Time
 	Took    time.Duration
 	Samples int
