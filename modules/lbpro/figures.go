@@ -121,15 +121,14 @@ func (p *sharedPool) figures(now time.Duration) poolFigures {
 	return f
 }
 
-// forget ends what a backend that has left shows of itself, and keeps what it adds to the
-// pool's totals, which must not fall. p.mu is held.
+// forget keeps what a backend that has left adds to the pool's totals, which must not
+// fall. p.mu is held.
 func (p *sharedPool) forget(b *balance.Backend) {
 	if b == nil {
 		return
 	}
 	t := totalsOf(&b.Totals)
 	p.departed.add(&t)
-	forgetObservers(p.Name, b.ID)
 }
 
 // allPools returns the pools of this process by name, those that only a configuration on

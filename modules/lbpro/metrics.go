@@ -5,28 +5,24 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
 
-// The histograms that the request path writes. Everything else is read from the pools
-// when it is gathered, so that it survives a reload and requests pay nothing for it.
-var (
-	firstByteSeconds = newHistogram("backend_first_byte_seconds", "Time from sending a request to a backend to the first byte of its answer.")
-	responseSeconds  = newHistogram("backend_response_seconds", "Time from sending a request to a backend to the last byte of its answer.")
-)
+// Everything is read from the pools when it is gathered, so that it survives a reload and
+// requests pay little for it.
 
-func newHistogram(name, help string) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: "caddy", Subsystem: "lbpro", Name: name, Help: help,
-		Buckets:                         []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
-		NativeHistogramBucketFactor:     1.1,
-		NativeHistogramMaxBucketNumber:  100,
-		NativeHistogramMinResetDuration: time.Hour,
-	}, []string{"pool", "backend"})
+// backendHistograms are what the request path records of each backend.
+var backendHistograms = []struct {
+	name, help string
+	of         func(*observers) *histogram
+}{
+	{"backend_first_byte_seconds", "Time from sending a request to a backend to the first byte of its answer.",
+		func(o *observers) *histogram { return &o.first }},
+	{"backend_response_seconds", "Time from sending a request to a backend to the last byte of its answer.",
+		func(o *observers) *histogram { return &o.whole }},
 }
 
 // metric describes one metric and how it is read from the figures F. The values of label,
@@ -94,6 +90,9 @@ func newCollector() *collector {
 	for _, m := range backendMetrics {
 		c.backend[m.name] = describe(m.name, m.help, m.label, "pool", "backend")
 	}
+	for _, m := range backendHistograms {
+		c.backend[m.name] = describe(m.name, m.help, "", "pool", "backend")
+	}
 	return c
 }
 
@@ -126,6 +125,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for i := range f.backends {
 			b := &f.backends[i]
+			for _, m := range backendHistograms {
+				ch <- &histogramMetric{m.of(observersOf(b.Backend)), c.backend[m.name], labelPairs(p.Name, b.ID)}
+			}
 			for _, m := range backendMetrics {
 				m.read(b, func(v float64, label ...string) {
 					ch <- prometheus.MustNewConstMetric(c.backend[m.name], m.kind, v, slices.Concat([]string{p.Name, b.ID}, label)...)
@@ -135,13 +137,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// registerMetrics puts the collectors of this process on a configuration's registry.
+// registerMetrics puts the collector of this process on a configuration's registry.
 func registerMetrics(r *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{firstByteSeconds, responseSeconds, theCollector} {
-		var already prometheus.AlreadyRegisteredError
-		if err := r.Register(c); err != nil && !errors.As(err, &already) {
-			return fmt.Errorf("registering metrics: %w", err)
-		}
+	var already prometheus.AlreadyRegisteredError
+	if err := r.Register(theCollector); err != nil && !errors.As(err, &already) {
+		return fmt.Errorf("registering metrics: %w", err)
 	}
 	return nil
 }

@@ -237,12 +237,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	for _, m := range backendMetrics {
 		add(m.name, m.help, m.label, m.kind, "pool", "backend")
 	}
-	help := regexp.MustCompile(`fqName: "caddy_lbpro_([a-z_]+)", help: "([^"]*)"`)
-	for _, v := range []*prometheus.HistogramVec{firstByteSeconds, responseSeconds} {
-		d := make(chan *prometheus.Desc, 1)
-		v.Describe(d)
-		m := help.FindStringSubmatch((<-d).String())
-		row(m[1], "histogram", m[2], "pool", "backend")
+	for _, m := range backendHistograms {
+		row(m.name, "histogram", m.help, "pool", "backend")
 	}
 	var have []string
 	for line := range bytes.Lines(text) {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
@@ -15,34 +14,28 @@ import (
 // observers are what the request path tells of one backend's answers. They outlive
 // configurations together with the backend.
 type observers struct {
-	first, whole prometheus.Observer
+	first, whole histogram
 	recent       recent
 	timed, took  atomic.Int64 // whole answers and their time in nanoseconds
 	history      history
 }
 
-func newObservers(pool, backend string) *observers {
-	o := &observers{
-		first: firstByteSeconds.WithLabelValues(pool, backend),
-		whole: responseSeconds.WithLabelValues(pool, backend),
-	}
+func newObservers() *observers {
+	o := new(observers)
+	o.first.since = time.Now()
+	o.whole.since = o.first.since
 	now := clock()
 	o.recent.advance(now)
 	o.history.add(now, counts{})
 	return o
 }
 
-func forgetObservers(pool, backend string) {
-	firstByteSeconds.DeleteLabelValues(pool, backend)
-	responseSeconds.DeleteLabelValues(pool, backend)
-}
-
 func observersOf(b *balance.Backend) *observers { return b.Data.(*observers) }
 
-func (o *observers) firstByte(d time.Duration) { o.first.Observe(d.Seconds()) }
+func (o *observers) firstByte(d time.Duration) { o.first.observe(d) }
 
 func (o *observers) total(d time.Duration) {
-	o.whole.Observe(d.Seconds())
+	o.whole.observe(d)
 	o.recent.record(d)
 	o.timed.Add(1)
 	o.took.Add(int64(d))

@@ -54,7 +54,7 @@ func acquirePool(name string, o balance.Options) (*sharedPool, error) {
 			refs: make(map[string]int),
 			seen: make(map[string]time.Duration),
 		}
-		p.Attach = func(b *balance.Backend) any { return newObservers(name, b.ID) }
+		p.Attach = func(*balance.Backend) any { return newObservers() }
 		p.OnEvent = p.signals.emit
 		p.clients.history.add(clock(), counts{})
 		return p, nil
@@ -67,13 +67,9 @@ func acquirePool(name string, o balance.Options) (*sharedPool, error) {
 
 func releasePool(name string) { _, _ = pools.Delete(name) }
 
-// Destruct implements caddy.Destructor: it ends what the pool left in the metrics.
-func (p *sharedPool) Destruct() error {
-	for _, b := range p.Backends() {
-		forgetObservers(p.Name, b.ID)
-	}
-	return nil
-}
+// Destruct implements caddy.Destructor. Whatever shows the pool looks for it in pools, so
+// nothing of it is left.
+func (p *sharedPool) Destruct() error { return nil }
 
 // join makes id a member for one user more. fresh says that nobody else uses it yet.
 func (p *sharedPool) join(id string) (b *balance.Backend, fresh bool) {

@@ -272,9 +272,8 @@ func TestValidateLeavesNothing(t *testing.T) {
 	if now := countPools(); now != had {
 		t.Errorf("%d pools, there were %d before", now, had)
 	}
-	if now := sockets(t); now > open {
-		t.Errorf("%d open sockets, there were %d before", now, open)
-	}
+	// Caddy's active health checks start with Provision; one may still be dialing.
+	eventually(t, "the sockets of the health checks to close", func() bool { return sockets(t) <= open })
 	if err := goleak.Find(known); err != nil {
 		t.Error(err)
 	}
