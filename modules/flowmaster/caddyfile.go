@@ -1,0 +1,198 @@
+package flowmaster
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/dustin/go-humanize"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("flowmaster", parseApp)
+}
+
+// parseApp parses the global option:
+//
+//	flowmaster {
+//	    sweep_interval <duration>
+//	    addresses      mask|hash_daily|full
+//	    mask           <bits of IPv4> <bits of IPv6>
+//	    limits {
+//	        flows             <n>
+//	        flow_idle         <duration>
+//	        flow_active       <duration>
+//	        top_k             <n>
+//	        connections       <n>
+//	        sweep_connections <n>
+//	        names             <n>
+//	        exporters         <n>
+//	        domains           <n>
+//	        templates         <n>
+//	        fields            <n>
+//	        template_bytes    <size>
+//	        template_ttl      <duration>
+//	        rate              <datagrams per second>
+//	    }
+//	}
+//
+// `flowmaster` alone measures own connections, with defaults.
+func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("flowmaster is given already: put all its options into one block")
+	}
+	a := new(App)
+	if err := a.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "flowmaster", Value: caddyconfig.JSON(a, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the app from the global option.
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the option's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	seen := make(map[string]bool)
+	for d.NextBlock(0) {
+		name := d.Val()
+		parse, repeats := a.option(name)
+		if parse == nil {
+			return d.Errf("unrecognized subdirective %q of flowmaster", name)
+		}
+		if seen[name] && !repeats {
+			return d.Errf("%s is given already", name)
+		}
+		seen[name] = true
+		if err := parse(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// option returns the parser of an option, and whether it may stand more than once; nil if
+// there is no such option.
+func (a *App) option(name string) (parse func(*caddyfile.Dispenser) error, repeats bool) {
+	switch name {
+	case "sweep_interval":
+		return func(d *caddyfile.Dispenser) error { return durationArg(d, &a.SweepInterval) }, false
+	case "addresses":
+		return func(d *caddyfile.Dispenser) error { return oneArg(d, &a.Addresses) }, false
+	case "mask":
+		return a.parseMask, false
+	case "limits":
+		return a.parseLimits, false
+	}
+	return nil, false
+}
+
+func (a *App) parseMask(d *caddyfile.Dispenser) error {
+	a.Mask = &Mask{IPv4: new(int), IPv6: new(int)}
+	for _, to := range []*int{a.Mask.IPv4, a.Mask.IPv6} {
+		if !d.NextArg() {
+			return d.ArgErr()
+		}
+		n, err := strconv.Atoi(d.Val())
+		if err != nil {
+			return d.Errf("mask %q: it must be the number of bits that are kept, such as 24", d.Val())
+		}
+		*to = n
+	}
+	return noMore(d)
+}
+
+func (a *App) parseLimits(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	l := new(Limits)
+	a.Limits = l
+	counts := map[string]*int{
+		"flows": &l.Flows, "top_k": &l.TopK, "connections": &l.Connections, "sweep_connections": &l.SweepConnections, "names": &l.Names,
+		"exporters": &l.Exporters, "domains": &l.Domains, "templates": &l.Templates, "fields": &l.Fields, "rate": &l.Rate,
+	}
+	durations := map[string]*caddy.Duration{"flow_idle": &l.FlowIdle, "flow_active": &l.FlowActive, "template_ttl": &l.TemplateTTL}
+	for d.NextBlock(1) {
+		name := d.Val()
+		var err error
+		switch {
+		case counts[name] != nil:
+			err = countArg(d, counts[name])
+		case durations[name] != nil:
+			err = durationArg(d, durations[name])
+		case name == "template_bytes":
+			err = sizeArg(d, &l.TemplateBytes)
+		default:
+			return d.Errf("unknown limit %q; the limits are flows, flow_idle, flow_active, top_k, connections, sweep_connections, names, "+
+				"exporters, domains, templates, fields, template_bytes, template_ttl and rate", name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneArg takes exactly one argument.
+func oneArg(d *caddyfile.Dispenser, to *string) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	*to = d.Val()
+	return noMore(d)
+}
+
+func noMore(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func countArg(d *caddyfile.Dispenser, to *int) error {
+	name, v := d.Val(), ""
+	if err := oneArg(d, &v); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > 1<<30 {
+		return d.Errf("%s is %q: it must be a whole number from 1", name, v)
+	}
+	*to = n
+	return nil
+}
+
+func durationArg(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	name, v := d.Val(), ""
+	if err := oneArg(d, &v); err != nil {
+		return err
+	}
+	t, err := caddy.ParseDuration(v)
+	if err != nil || t <= 0 {
+		return d.Errf("%s is %q: it must be a duration such as 500ms, 5s or 1m", name, v)
+	}
+	*to = caddy.Duration(t)
+	return nil
+}
+
+func sizeArg(d *caddyfile.Dispenser, to *int64) error {
+	name, v := d.Val(), ""
+	if err := oneArg(d, &v); err != nil {
+		return err
+	}
+	n, err := humanize.ParseBytes(v)
+	if err != nil || n == 0 || n > 1<<40 {
+		return d.Errf("%s is %q: it must be a size such as 32MiB", name, v)
+	}
+	*to = int64(n)
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*App)(nil)
+)
