@@ -44,10 +44,10 @@ func (c *call) envelope(notes annotations.Annotations, query string, data func(*
 	s.WriteRaw(`{"status":"success","data":`)
 	data(s)
 	warnings, infos := notes.AsStrings(query, mostWarnings, mostWarnings)
-	for name, texts := range map[string][]string{"warnings": warnings, "infos": infos} {
+	for i, texts := range [][]string{warnings, infos} {
 		if len(texts) > 0 {
 			s.WriteMore()
-			s.WriteObjectField(name)
+			s.WriteObjectField([]string{"warnings", "infos"}[i])
 			s.WriteVal(texts)
 		}
 	}

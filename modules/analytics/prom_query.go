@@ -183,7 +183,8 @@ func checkRange(expr parser.Expr, start, end time.Time) error {
 		return err
 	}
 	from, to := start.UnixMilli(), end.UnixMilli()
-	if first, last := promql.FindMinMaxTime(&parser.EvalStmt{Expr: expr, Start: start, End: end}); first <= last {
+	// Both are 0 where the expression looks at nothing.
+	if first, last := promql.FindMinMaxTime(&parser.EvalStmt{Expr: expr, Start: start, End: end}); first != 0 || last != 0 {
 		from, to = min(from, first), max(to, last)
 	}
 	most := e.Limits().normalise().MaxRange
