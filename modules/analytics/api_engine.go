@@ -3,7 +3,6 @@ package analytics
 import (
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -12,36 +11,12 @@ import (
 
 // apiEngine is what the API needs of the App that runs.
 type apiEngine interface {
-	// Status is the state in a word, and all there is to know of it.
-	Status() (state string, report any)
+	StatusReport() StatusReport
+	PipelineReports() []PipelineStatus
+	CurrentSignals() []SignalReport
 	// Store is nil while none is open.
 	Store() store.Store
-	// Limits bound what one request may ask of the store.
-	Limits() apiLimits
-}
-
-// apiLimits bound the queries of clients. Zero values take the defaults.
-type apiLimits struct {
-	Timeout       time.Duration // of one query; default 30s
-	MaxPoints     int           // of each series of a range query; default 11,000
-	MaxRange      time.Duration // from the first sample looked at to the last; default 30 days
-	MaxConcurrent int           // queries at a time; default 8
-}
-
-func (l apiLimits) normalise() apiLimits {
-	if l.Timeout <= 0 {
-		l.Timeout = 30 * time.Second
-	}
-	if l.MaxPoints <= 0 {
-		l.MaxPoints = 11000
-	}
-	if l.MaxRange <= 0 {
-		l.MaxRange = 30 * 24 * time.Hour
-	}
-	if l.MaxConcurrent <= 0 {
-		l.MaxConcurrent = 8
-	}
-	return l
+	QueryLimits() QueryLimits
 }
 
 // findApp finds an app of the configuration that runs at this moment: whoever keeps one
@@ -77,3 +52,6 @@ func openStore() (apiEngine, store.Store, error) {
 	}
 	return e, s, nil
 }
+
+// Interface guards
+var _ apiEngine = (*App)(nil)

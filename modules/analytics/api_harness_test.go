@@ -157,14 +157,18 @@ func withApps(t testing.TB, apps map[string]any) {
 type fakeEngine struct {
 	apiEngine
 	store  store.Store
-	limits apiLimits
+	limits QueryLimits
 }
 
-func (f *fakeEngine) Status() (string, any) {
-	return stateRunning, map[string]string{"state": stateRunning}
+func (*fakeEngine) StatusReport() StatusReport {
+	return StatusReport{State: phaseDegraded, Problems: []string{"store: full"}}
 }
 func (f *fakeEngine) Store() store.Store { return f.store }
-func (f *fakeEngine) Limits() apiLimits  { return f.limits }
+func (f *fakeEngine) QueryLimits() QueryLimits {
+	l := f.limits
+	l.setDefaults()
+	return l
+}
 
 // testStore is a store that answers with Prometheus' engine over its TSDB.
 type testStore struct {

@@ -26,7 +26,7 @@ func init() {
 //
 // Without options it answers clients with private and loopback addresses only.
 type SiteAPI struct {
-	guard
+	access
 	logger *zap.Logger
 }
 
@@ -38,7 +38,7 @@ func (*SiteAPI) CaddyModule() caddy.ModuleInfo {
 // Provision implements caddy.Provisioner.
 func (s *SiteAPI) Provision(ctx caddy.Context) error {
 	s.logger = ctx.Logger()
-	if err := s.guard.provision(); err != nil {
+	if err := s.access.provision(); err != nil {
 		return fmt.Errorf("analytics_api: %w", err)
 	}
 	return nil
@@ -51,7 +51,7 @@ func (s *SiteAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	path = strings.Trim(path, "/")
-	if err := s.guard.admit(r); err != nil {
+	if err := s.access.admit(r); err != nil {
 		if c := s.logger.Check(zap.DebugLevel, "request turned away"); c != nil {
 			c.Write(zap.String("remote", r.RemoteAddr), zap.String("host", r.Host), zap.Error(err))
 		}
@@ -87,7 +87,7 @@ func (s *SiteAPI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	return s.guard.unmarshal(d)
+	return s.access.unmarshal(d)
 }
 
 // Interface guards

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -30,11 +31,11 @@ type statsAnswer struct {
 	// Balancer is "running", or "unavailable" for BalancerReason.
 	Balancer       string `json:"balancer"`
 	BalancerReason string `json:"balancer_reason,omitempty"`
-	// Analytics is the state of the engine, or "unavailable" for AnalyticsReason.
+	// Analytics is the state of the engine, or "unavailable"; AnalyticsReason says what is wrong.
 	Analytics       string `json:"analytics"`
 	AnalyticsReason string `json:"analytics_reason,omitempty"`
 	// AnalyticsStatus is what /api/analytics/status says.
-	AnalyticsStatus any `json:"analytics_status,omitempty"`
+	AnalyticsStatus *StatusReport `json:"analytics_status,omitempty"`
 }
 
 // statsTotals sums pools up. Rates and times are of the last minute.
@@ -151,7 +152,9 @@ func serveStats(c *call) error {
 	if err != nil {
 		a.Analytics, a.AnalyticsReason = stateUnavailable, reasonOf(err)
 	} else {
-		a.Analytics, a.AnalyticsStatus = e.Status()
+		report := e.StatusReport()
+		a.Analytics, a.AnalyticsStatus = report.State, &report
+		a.AnalyticsReason = strings.Join(report.Problems, "; ")
 	}
 	return c.writeJSON(a)
 }

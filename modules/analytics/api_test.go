@@ -52,7 +52,7 @@ func TestStats(t *testing.T) {
 	if got := a.Connections[0]; got.Total != 4 || got.Backends[0] != (statsConnection{"b:1", 3, 0.75}) {
 		t.Errorf("connections: %+v", got)
 	}
-	if a.Analytics != "running" || a.AnalyticsStatus == nil || a.Balancer != "running" || time.Since(a.Time) > time.Minute {
+	if a.Analytics != "degraded" || a.AnalyticsReason != "store: full" || a.AnalyticsStatus == nil || a.Balancer != "running" || time.Since(a.Time) > time.Minute {
 		t.Errorf("states: %s", r.body)
 	}
 	if admin := c.getAdmin("/analytics/stats", 200, nil); len(admin.body) != len(r.body) {
@@ -114,7 +114,7 @@ func TestAPIDispatch(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/analytics/status", "/analytics/analytics/status", "/analytics/api/analytics/status", "/analytics/status/"} {
-		if got := c.getAdmin(path, 200, nil); !strings.Contains(got.body, stateRunning) {
+		if got := c.getAdmin(path, 200, nil); !strings.Contains(got.body, phaseDegraded) {
 			t.Errorf("%s: %s", path, got.body)
 		}
 	}

@@ -38,12 +38,13 @@ func (c *call) withStore(f func(ctx context.Context, s store.Store) error) error
 	if err != nil {
 		return err
 	}
-	limits := e.Limits().normalise()
-	timeout, err := c.duration("timeout", limits.Timeout)
+	limits := e.QueryLimits()
+	most := time.Duration(limits.Timeout)
+	timeout, err := c.duration("timeout", most)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), min(timeout, limits.Timeout))
+	ctx, cancel := context.WithTimeout(c.r.Context(), min(timeout, most))
 	defer cancel()
 	leave, err := queryGate.enter(ctx, limits.MaxConcurrent)
 	if err != nil {
@@ -169,7 +170,7 @@ func checkPoints(start, end time.Time, step time.Duration) error {
 		return err
 	}
 	// As in Prometheus, both ends not counted: Grafana goes to this limit.
-	if most := e.Limits().normalise().MaxPoints; end.Sub(start)/step > time.Duration(most) {
+	if most := e.QueryLimits().MaxPoints; end.Sub(start)/step > time.Duration(most) {
 		return beyond(fmt.Errorf("more than %d points per series: take a longer step or a shorter range, or raise `query max_points` in the configuration", most))
 	}
 	return nil
@@ -187,7 +188,7 @@ func checkRange(expr parser.Expr, start, end time.Time) error {
 	if first, last := promql.FindMinMaxTime(&parser.EvalStmt{Expr: expr, Start: start, End: end}); first != 0 || last != 0 {
 		from, to = min(from, first), max(to, last)
 	}
-	most := e.Limits().normalise().MaxRange
+	most := time.Duration(e.QueryLimits().MaxRange)
 	if span := to - from; span < 0 || span > most.Milliseconds() {
 		return beyond(fmt.Errorf("the query looks at more than %v: take a shorter range, or raise `query max_range` in the configuration", most))
 	}

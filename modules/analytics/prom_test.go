@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
@@ -96,7 +97,7 @@ func unescaped(body, char string) string {
 // What cannot be answered has the status and type that clients know.
 func TestPromErrors(t *testing.T) {
 	c, e := startFake(t, "analytics_api")
-	e.limits = apiLimits{MaxPoints: 100, MaxRange: time.Hour}
+	e.limits = QueryLimits{MaxPoints: 100, MaxRange: caddy.Duration(time.Hour)}
 	for _, tt := range []struct {
 		path   string
 		status int

@@ -23,7 +23,7 @@ func apiHeader(pairs ...string) func(*http.Request) {
 }
 
 // A site does not open by itself.
-func TestGuardProvision(t *testing.T) {
+func TestAccessProvision(t *testing.T) {
 	for _, tt := range []struct{ block, want string }{
 		{"", ""},
 		{"allow private_ranges 203.0.113.7 2001:db8::/32", ""},
@@ -49,7 +49,7 @@ func TestGuardProvision(t *testing.T) {
 		s := new(SiteAPI)
 		err := s.UnmarshalCaddyfile(caddyfile.NewTestDispenser("analytics_api {\n" + tt.block + "\n}"))
 		if err == nil {
-			err = s.guard.provision()
+			err = s.access.provision()
 		}
 		switch {
 		case tt.want == "" && err != nil:
@@ -61,7 +61,7 @@ func TestGuardProvision(t *testing.T) {
 }
 
 // Who is answered, in a real Caddy.
-func TestGuardAdmits(t *testing.T) {
+func TestAccessAdmits(t *testing.T) {
 	const path = "/api/v1/query?query=1"
 	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
 	if err != nil {
@@ -145,18 +145,18 @@ func TestGuardAdmits(t *testing.T) {
 }
 
 // What a client sends is no way in, whatever it looks like.
-func TestGuardAddresses(t *testing.T) {
+func TestAccessAddresses(t *testing.T) {
 	for s, want := range map[string]bool{
 		"127.0.0.1:80": true, "[::1]:80": true, "::1": true, "fe80::1%eth0": true, "::ffff:192.168.0.1": true, "172.31.255.255": true,
 		"172.32.0.0": false, "8.8.8.8": false, "": false, "localhost": false, "10.0.0.1.evil.com": false, "unknown": false,
 		"0.0.0.0": false, "64:ff9b::a00:1": false, "2001:db8::1": false, "::ffff:8.8.8.8": false, "10.0.0.1, 8.8.8.8": false,
 	} {
-		var g guard
-		if err := g.provision(); err != nil {
+		var rule access
+		if err := rule.provision(); err != nil {
 			t.Fatal(err)
 		}
 		a, ok := parseAddr(s)
-		if got := ok && g.has(a); got != want {
+		if got := ok && rule.has(a); got != want {
 			t.Errorf("%q is let in: %v, want %v", s, got, want)
 		}
 	}

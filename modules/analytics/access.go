@@ -11,10 +11,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// guard says who may see the analytics on a site. What backends there are, how they do
+// access says who may see the analytics on a site. What backends there are, how they do
 // and which addresses talk to one another is nothing for the world to read, so that a
 // site is open only when that is written down.
-type guard struct {
+type access struct {
 	// Which clients are answered: `private_ranges`, which includes loopback, IP addresses
 	// and CIDR ranges. Default: `private_ranges`. A request that came through a proxy is
 	// judged by the client that `trusted_proxies` of the server gives; if the proxy is not
@@ -49,9 +49,9 @@ var privatePrefixes = []netip.Prefix{
 	netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"),
 }
 
-func (g *guard) provision() error {
+func (a *access) provision() error {
 	ways := 0
-	for _, given := range []bool{len(g.Allow) > 0, g.Authenticated != "", g.InsecurePublic} {
+	for _, given := range []bool{len(a.Allow) > 0, a.Authenticated != "", a.InsecurePublic} {
 		if given {
 			ways++
 		}
@@ -59,65 +59,65 @@ func (g *guard) provision() error {
 	if ways > 1 {
 		return errors.New("allow, authenticated and insecure_public exclude one another: keep one of them")
 	}
-	switch g.Authenticated {
+	switch a.Authenticated {
 	case "", authenticatedHere, authenticatedElsewhere:
 	default:
-		return fmt.Errorf("authenticated is %q: it must be %q or %q", g.Authenticated, authenticatedHere, authenticatedElsewhere)
+		return fmt.Errorf("authenticated is %q: it must be %q or %q", a.Authenticated, authenticatedHere, authenticatedElsewhere)
 	}
 	if ways == 0 {
-		g.Allow = []string{privateRanges}
+		a.Allow = []string{privateRanges}
 	}
 	repl := caddy.NewReplacer()
-	for _, a := range g.Allow {
+	for _, given := range a.Allow {
 		// A value may be a list, as it can come from the environment.
-		for _, s := range strings.Fields(repl.ReplaceAll(a, "")) {
-			if err := g.allow(s); err != nil {
+		for _, s := range strings.Fields(repl.ReplaceAll(given, "")) {
+			if err := a.allow(s); err != nil {
 				return err
 			}
 		}
 	}
-	if len(g.Allow) > 0 && len(g.prefixes) == 0 {
+	if len(a.Allow) > 0 && len(a.prefixes) == 0 {
 		return errors.New("allow has no addresses: name some, or leave it out for private_ranges")
 	}
-	if g.openToAll() {
+	if a.openToAll() {
 		return errors.New("allow lets anyone read this: narrow the ranges, or write insecure_public if that is meant")
 	}
-	for i, h := range g.Hosts {
+	for i, h := range a.Hosts {
 		h = strings.ToLower(strings.TrimSuffix(repl.ReplaceAll(h, ""), "."))
 		if h == "" || strings.ContainsAny(h, "/ ") {
-			return fmt.Errorf("hosts has %q: it must be a name such as stats.example.com, or *", g.Hosts[i])
+			return fmt.Errorf("hosts has %q: it must be a name such as stats.example.com, or *", a.Hosts[i])
 		}
-		g.Hosts[i] = h
+		a.Hosts[i] = h
 	}
 	return nil
 }
 
-func (g *guard) allow(s string) error {
+func (a *access) allow(s string) error {
 	if s == privateRanges {
-		g.prefixes = append(g.prefixes, privatePrefixes...)
+		a.prefixes = append(a.prefixes, privatePrefixes...)
 		return nil
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		var a netip.Addr
-		if a, err = netip.ParseAddr(s); err == nil {
-			a = a.Unmap().WithZone("")
-			p = netip.PrefixFrom(a, a.BitLen())
+		var addr netip.Addr
+		if addr, err = netip.ParseAddr(s); err == nil {
+			addr = addr.Unmap().WithZone("")
+			p = netip.PrefixFrom(addr, addr.BitLen())
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("allow has %q: it must be %s, an IP address or a range such as 10.0.0.0/8", s, privateRanges)
 	}
-	g.prefixes = append(g.prefixes, p.Masked())
+	a.prefixes = append(a.prefixes, p.Masked())
 	return nil
 }
 
 // openToAll reports whether the ranges come to all addresses of a kind, whole or in
 // parts: what is left out of a few very wide ones is no limit that anyone means.
-func (g *guard) openToAll() bool {
+func (a *access) openToAll() bool {
 	const wide = 3 // bits of the narrowest that counts as very wide
 	var v4, v6 float64
-	for _, p := range g.prefixes {
+	for _, p := range a.prefixes {
 		if p.Bits() > wide {
 			continue
 		}
@@ -131,23 +131,23 @@ func (g *guard) openToAll() bool {
 }
 
 // admit reports whether a request may be answered; the error says why not.
-func (g *guard) admit(r *http.Request) error {
-	if err := g.admitHost(r.Host); err != nil {
+func (a *access) admit(r *http.Request) error {
+	if err := a.admitHost(r.Host); err != nil {
 		return err
 	}
 	if err := admitOrigin(r); err != nil {
 		return err
 	}
 	switch {
-	case g.InsecurePublic, g.Authenticated == authenticatedElsewhere:
+	case a.InsecurePublic, a.Authenticated == authenticatedElsewhere:
 		return nil
-	case g.Authenticated == authenticatedHere:
+	case a.Authenticated == authenticatedHere:
 		return admitUser(r)
 	}
-	return g.admitClient(r)
+	return a.admitClient(r)
 }
 
-func (g *guard) unmarshal(d *caddyfile.Dispenser) error {
+func (a *access) unmarshal(d *caddyfile.Dispenser) error {
 	for d.NextBlock(0) {
 		switch name := d.Val(); name {
 		case "allow":
@@ -155,15 +155,15 @@ func (g *guard) unmarshal(d *caddyfile.Dispenser) error {
 			if len(args) == 0 {
 				return d.ArgErr()
 			}
-			g.Allow = append(g.Allow, args...)
+			a.Allow = append(a.Allow, args...)
 		case "authenticated":
-			if g.Authenticated != "" {
+			if a.Authenticated != "" {
 				return d.Err("authenticated is given already")
 			}
-			g.Authenticated = authenticatedHere
+			a.Authenticated = authenticatedHere
 			if d.NextArg() {
-				if g.Authenticated = d.Val(); g.Authenticated != authenticatedElsewhere {
-					return d.Errf("authenticated is %q: it takes nothing, or elsewhere", g.Authenticated)
+				if a.Authenticated = d.Val(); a.Authenticated != authenticatedElsewhere {
+					return d.Errf("authenticated is %q: it takes nothing, or elsewhere", a.Authenticated)
 				}
 			}
 			if d.NextArg() {
@@ -173,13 +173,13 @@ func (g *guard) unmarshal(d *caddyfile.Dispenser) error {
 			if d.NextArg() {
 				return d.ArgErr()
 			}
-			g.InsecurePublic = true
+			a.InsecurePublic = true
 		case "hosts":
 			args := d.RemainingArgs()
 			if len(args) == 0 {
 				return d.ArgErr()
 			}
-			g.Hosts = append(g.Hosts, args...)
+			a.Hosts = append(a.Hosts, args...)
 		default:
 			return d.Errf("unrecognized subdirective %q; there are allow, authenticated, insecure_public and hosts", name)
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // admitClient judges the client by its address.
-func (g *guard) admitClient(r *http.Request) error {
+func (a *access) admitClient(r *http.Request) error {
 	remote, ok := parseAddr(r.RemoteAddr)
 	if !ok {
 		// A Unix socket has no address: who may open it is a matter of its permissions.
@@ -28,7 +28,7 @@ func (g *guard) admitClient(r *http.Request) error {
 			return refused("a client without an address")
 		}
 	}
-	if !g.has(client) {
+	if !a.has(client) {
 		return refused(client.String())
 	}
 	if client != remote {
@@ -37,7 +37,7 @@ func (g *guard) admitClient(r *http.Request) error {
 	// Whoever forwards for others and is not trusted stands in for all of them. Their
 	// addresses may be forged, but a forged one can only shut its sender out.
 	for _, named := range forwardedFor(r.Header) {
-		if a, ok := parseAddr(named); !ok || !g.has(a) {
+		if addr, ok := parseAddr(named); !ok || !a.has(addr) {
 			return apiErrorf(http.StatusForbidden, "this came through a proxy for a client that is not allowed: "+
 				"list the proxy in `trusted_proxies` of the server, and the client in `allow`")
 		}
@@ -49,8 +49,8 @@ func refused(who string) error {
 	return apiErrorf(http.StatusForbidden, "not for %s: list it in `allow` of analytics_api, or have clients authenticated", who)
 }
 
-func (g *guard) has(a netip.Addr) bool {
-	return slices.ContainsFunc(g.prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+func (a *access) has(addr netip.Addr) bool {
+	return slices.ContainsFunc(a.prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // parseAddr takes an address with or without port, brackets and zone. An IPv4 address in
@@ -99,18 +99,18 @@ func admitUser(r *http.Request) error {
 var localNames = []string{".localhost", ".local", ".internal", ".lan", ".home.arpa"}
 
 // admitHost judges the name under which the site was asked.
-func (g *guard) admitHost(host string) error {
+func (a *access) admitHost(host string) error {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h
 	}
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	if len(g.Hosts) > 0 {
-		if slices.Contains(g.Hosts, "*") || slices.Contains(g.Hosts, name) {
+	if len(a.Hosts) > 0 {
+		if slices.Contains(a.Hosts, "*") || slices.Contains(a.Hosts, name) {
 			return nil
 		}
 	} else {
-		if g.Authenticated != "" || g.InsecurePublic {
+		if a.Authenticated != "" || a.InsecurePublic {
 			return nil
 		}
 		if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil || !strings.Contains(name, ".") ||
