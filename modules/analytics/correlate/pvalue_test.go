@@ -137,3 +137,16 @@ func TestSparseTail(t *testing.T) {
 		}
 	}
 }
+
+// TestSmallChancesStayApart has p-values far below rounding keep their order.
+func TestSmallChancesStayApart(t *testing.T) {
+	g1, g2 := template(nil, []float64{.9}, nil), template(nil, nil, []float64{.9})
+	last := 0.0
+	for e := -300; e <= -2; e++ {
+		p := maxTail(math.Pow(10, float64(e)), 121, g1, g2)
+		if !(p > last) || p > 1 {
+			t.Fatalf("1e%d becomes %g, after %g", e, p, last)
+		}
+		last = p
+	}
+}
