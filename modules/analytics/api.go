@@ -62,7 +62,7 @@ type indexAnswer struct {
 }
 
 type indexEntry struct {
-	// Path is where the resource is on a site; on the admin API /analytics stands before it.
+	// Where the resource is on a site; on the admin API /analytics stands before it.
 	Path  string `json:"path"`
 	About string `json:"about"`
 }

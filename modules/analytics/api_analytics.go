@@ -9,7 +9,7 @@ import (
 
 // analyticsResources are what the engine knows.
 func analyticsResources() []*resource {
-	return []*resource{
+	return append([]*resource{
 		{
 			path: "analytics/status", serve: serveStatus, answer: StatusReport{},
 			about: "The state of the engine: the steps of its start, pipelines, sources, store, memory, what was dropped, versions.",
@@ -18,9 +18,10 @@ func analyticsResources() []*resource {
 			path: "analytics/metrics", serve: serveMetrics, answer: metricsAnswer{}, about: "Every signal with the values that its series have now.",
 			params: []param{{"pipeline", "Signals of this pipeline only."}, {"signal", "Signals of this name only."}},
 		},
+		correlationResource(),
 		{path: "analytics/pipelines", serve: servePipelines, answer: pipelinesAnswer{}, about: "How each pipeline is doing."},
 		{path: "analytics/pipelines/{pipeline}", serve: servePipelines, answer: PipelineStatus{}, about: "How one pipeline is doing."},
-	}
+	}, changeResources()...)
 }
 
 func serveStatus(c *call) error {
@@ -43,7 +44,7 @@ func serveMetrics(c *call) error {
 	}
 	all := e.CurrentSignals()
 	a := metricsAnswer{Signals: []SignalReport{}}
-	pipelines, signals := newNames(), newNames()
+	var pipelines, signals nameList
 	for _, s := range all {
 		pipelines.add(s.Pipeline)
 		if want := c.get("pipeline"); want != "" && want != s.Pipeline {
@@ -79,7 +80,7 @@ func servePipelines(c *call) error {
 	if !one {
 		return c.writeJSON(pipelinesAnswer{append([]PipelineStatus{}, all...)})
 	}
-	known := newNames()
+	var known nameList
 	for _, p := range all {
 		if p.Name == want {
 			return c.writeJSON(p)
@@ -91,8 +92,6 @@ func servePipelines(c *call) error {
 
 // nameList is what there is to choose from, each once.
 type nameList struct{ list []string }
-
-func newNames() *nameList { return new(nameList) }
 
 func (n *nameList) add(name string) {
 	if !slices.Contains(n.list, name) {

@@ -1,12 +1,15 @@
 package analytics
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
+	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
 )
 
 // apiEngine is what the API needs of the App that runs.
@@ -17,6 +20,9 @@ type apiEngine interface {
 	// Store is nil while none is open.
 	Store() store.Store
 	QueryLimits() QueryLimits
+	// FrameFor returns the series called names, all without names, and what they are, in
+	// the same order.
+	FrameFor(ctx context.Context, from, to time.Time, step time.Duration, names []string) (*window.Frame, []SeriesInfo, error)
 }
 
 // findApp finds an app of the configuration that runs at this moment: whoever keeps one

@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
+	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
 )
 
 // apiCaddy is a Caddy with a site and the admin API.
@@ -158,10 +159,25 @@ type fakeEngine struct {
 	apiEngine
 	store  store.Store
 	limits QueryLimits
+	frame  func(from, to time.Time, step time.Duration) (*window.Frame, []SeriesInfo)
+}
+
+func (f *fakeEngine) FrameFor(_ context.Context, from, to time.Time, step time.Duration, names []string) (*window.Frame, []SeriesInfo, error) {
+	frame, infos := f.frame(from, to, step)
+	frame, infos = choose(frame, infos, names)
+	return frame, infos, nil
+}
+
+func (*fakeEngine) CurrentSignals() []SignalReport {
+	return []SignalReport{{Pipeline: "balancer", Name: "latency"}, {Pipeline: "balancer", Name: "load"}, {Pipeline: "network", Name: "rtt"}}
+}
+
+func (*fakeEngine) PipelineReports() []PipelineStatus {
+	return []PipelineStatus{{Name: "balancer"}, {Name: "network"}}
 }
 
 func (*fakeEngine) StatusReport() StatusReport {
-	return StatusReport{State: phaseDegraded, Problems: []string{"store: full"}}
+	return StatusReport{State: phaseDegraded, Problems: []string{"store: full"}, Settings: SettingsStatus{CollectIntervalSeconds: 10}}
 }
 func (f *fakeEngine) Store() store.Store { return f.store }
 func (f *fakeEngine) QueryLimits() QueryLimits {

@@ -21,20 +21,20 @@ func statsResources() []*resource {
 // statsAnswer is the whole at a glance.
 type statsAnswer struct {
 	Time time.Time `json:"time"`
-	// Totals are over all pools.
+	// Over all pools.
 	Totals statsTotals `json:"totals"`
 	Pools  []statsPool `json:"pools"`
-	// Backends has each backend of each pool.
+	// Each backend of each pool.
 	Backends []statsBackend `json:"backends"`
-	// Connections tells how what is in flight spreads over the backends of each pool.
+	// How what is in flight spreads over the backends of each pool.
 	Connections []statsConnections `json:"connection_distribution"`
-	// Balancer is "running", or "unavailable" for BalancerReason.
+	// Balancer is "running" or "unavailable".
 	Balancer       string `json:"balancer"`
 	BalancerReason string `json:"balancer_reason,omitempty"`
-	// Analytics is the state of the engine, or "unavailable"; AnalyticsReason says what is wrong.
+	// Analytics is the state of the engine, or "unavailable"; the reason says what is wrong.
 	Analytics       string `json:"analytics"`
 	AnalyticsReason string `json:"analytics_reason,omitempty"`
-	// AnalyticsStatus is what /api/analytics/status says.
+	// What /api/analytics/status says.
 	AnalyticsStatus *StatusReport `json:"analytics_status,omitempty"`
 }
 
@@ -44,10 +44,10 @@ type statsTotals struct {
 	Responses map[string]int64 `json:"responses"`
 	Active    int64            `json:"active_requests"`
 	PerSecond float64          `json:"requests_per_second"`
-	// Average is the mean over requests, left out when there was none.
+	// Mean over requests; left out when there was none.
 	Average   *float64 `json:"average_response_seconds,omitempty"`
 	ErrorRate float64  `json:"error_rate"`
-	// Health is the mean of the backends' scores, of 100; left out without backends.
+	// Mean of the backends' scores, of 100; left out without backends.
 	Health   *float64 `json:"health_score,omitempty"`
 	Backends int      `json:"backends"`
 	Serving  int      `json:"serving"`
@@ -71,17 +71,16 @@ type statsBackend struct {
 	P99       *float64  `json:"p99_response_seconds,omitempty"`
 	ErrorRate float64   `json:"error_rate"`
 	Health    int       `json:"health_score"`
-	// Share of the pool's requests of the last minute, Weight in force.
-	Share    float64 `json:"share"`
-	Weight   float64 `json:"weight"`
-	InFlight int64   `json:"in_flight"`
-	Requests int64   `json:"requests"`
+	Share     float64   `json:"share"`  // of the pool's requests of the last minute
+	Weight    float64   `json:"weight"` // in force
+	InFlight  int64     `json:"in_flight"`
+	Requests  int64     `json:"requests"`
 }
 
 type statsConnections struct {
 	Pool  string `json:"pool"`
 	Total int64  `json:"total"`
-	// Backends are in falling order.
+	// In falling order.
 	Backends []statsConnection `json:"backends"`
 }
 

@@ -31,13 +31,18 @@ func (q labelQuestion) ask() int {
 	return mostResults + 1
 }
 
-// withStore runs a question within the limits: a place among those that run, a time, and
-// an end when the client goes.
+// withStore runs a question to the store within the limits.
 func (c *call) withStore(f func(ctx context.Context, s store.Store) error) error {
 	e, s, err := openStore()
 	if err != nil {
 		return err
 	}
+	return c.limited(e, func(ctx context.Context) error { return f(ctx, s) })
+}
+
+// limited runs what may be costly within the limits: a place among those that run, a
+// time, and an end when the client goes.
+func (c *call) limited(e apiEngine, f func(ctx context.Context) error) error {
 	limits := e.QueryLimits()
 	most := time.Duration(limits.Timeout)
 	timeout, err := c.duration("timeout", most)
@@ -52,7 +57,7 @@ func (c *call) withStore(f func(ctx context.Context, s store.Store) error) error
 	}
 	defer leave()
 	defer c.limitWriting()()
-	return f(ctx, s)
+	return f(ctx)
 }
 
 func serveQuery(c *call) error {
