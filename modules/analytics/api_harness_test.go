@@ -159,6 +159,7 @@ type fakeEngine struct {
 	apiEngine
 	store  store.Store
 	limits QueryLimits
+	report *StatusReport
 	frame  func(from, to time.Time, step time.Duration) (*window.Frame, []SeriesInfo)
 }
 
@@ -176,7 +177,10 @@ func (*fakeEngine) PipelineReports() []PipelineStatus {
 	return []PipelineStatus{{Name: "balancer"}, {Name: "network"}}
 }
 
-func (*fakeEngine) StatusReport() StatusReport {
+func (f *fakeEngine) StatusReport() StatusReport {
+	if f.report != nil {
+		return *f.report
+	}
 	return StatusReport{State: phaseDegraded, Problems: []string{"store: full"}, Settings: SettingsStatus{CollectIntervalSeconds: 10}}
 }
 func (f *fakeEngine) Store() store.Store { return f.store }
@@ -325,4 +329,16 @@ func startFake(t testing.TB, directives string) (*apiCaddy, *fakeEngine) {
 	e := &fakeEngine{store: newTestStore(t)}
 	withApps(t, map[string]any{"analytics": e})
 	return startAPICaddy(t, "", directives), e
+}
+
+// putUp adds a target that is up.
+func (s *testStore) putUp(t testing.TB, at time.Time) {
+	t.Helper()
+	app := s.db.Appender(t.Context())
+	if _, err := app.Append(0, labels.FromStrings("__name__", "up", "job", "registry"), at.UnixMilli(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Commit(); err != nil {
+		t.Fatal(err)
+	}
 }
