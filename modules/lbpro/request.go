@@ -222,7 +222,7 @@ func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool
 	}
 	a.Route = q.route
 	if q.hedge.cancel != nil {
-		a.Hedge = q
+		a.Hedge = q.startHedge
 	}
 	if probe {
 		a.MarkProbe()

@@ -45,7 +45,8 @@ type Attempt struct {
 	// Route is what the request asks for, as [Routes.Key] names it.
 	Route RouteKey
 	// Hedge, when not nil, lets Tick ask that the request be tried elsewhere as well.
-	Hedge Hedger
+	// It is called with no lock held, at most once an attempt, and must not block.
+	Hedge func(reason HedgeReason)
 
 	// Set by Begin.
 	backend *Backend
@@ -61,12 +62,6 @@ type Attempt struct {
 
 	answered time.Duration // start to first byte; 0 before it
 	ended    bool
-}
-
-// Hedger can try a request elsewhere as well.
-type Hedger interface {
-	// StartHedge is called with no lock held, at most once an attempt, and must not block.
-	StartHedge(reason HedgeReason)
 }
 
 // HedgeReason says why an attempt should be tried elsewhere as well.

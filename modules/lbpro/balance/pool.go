@@ -49,7 +49,7 @@ type Pool struct {
 }
 
 type hedgeCall struct {
-	of     Hedger
+	call   func(HedgeReason)
 	reason HedgeReason
 }
 
