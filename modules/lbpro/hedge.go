@@ -50,9 +50,10 @@ func (g *hedge) openWith(req *http.Request) {
 	g.mu.Unlock()
 }
 
-// startHedge is called by Tick when it finds the attempt overdue on a backend that is
-// silent or slow. It takes a place in the retry budget and does not block.
-func (q *request) startHedge(reason balance.HedgeReason) {
+// StartHedge implements balance.Hedger. Tick calls it when it finds the attempt overdue on
+// a backend that is silent or slow. It takes a place in the retry budget and does not
+// block.
+func (q *request) StartHedge(reason balance.HedgeReason) {
 	g := &q.hedge
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -222,7 +222,7 @@ func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool
 	}
 	a.Route = q.route
 	if q.hedge.cancel != nil {
-		a.Hedge = q.startHedge
+		a.Hedge = q
 	}
 	if probe {
 		a.MarkProbe()

@@ -37,15 +37,16 @@ type table struct {
 
 // readTable reads a wide CSV file: a header, then a row for each instant, whose
 // first column, time, has Unix seconds or RFC 3339. Empty cells and NaN or
-// infinite ones are gaps. Rows need not be in order. Errors name line and column.
-func readTable(r io.Reader) (*table, error) {
-	limited := &io.LimitedReader{R: r, N: maxCSVBytes}
+// infinite ones are gaps. Rows need not be in order. Errors name line and column. At
+// most limit bytes are read.
+func readTable(r io.Reader, limit int64) (*table, error) {
+	limited := &io.LimitedReader{R: r, N: limit}
 	rows := csv.NewReader(limited)
 	rows.ReuseRecord = true
 	rows.TrimLeadingSpace = true
 	header, err := rows.Read()
 	if err != nil {
-		return nil, csvError(err, limited)
+		return nil, csvError(err, limit, limited)
 	}
 	t := &table{}
 	if err := t.header(header); err != nil {
@@ -53,11 +54,11 @@ func readTable(r io.Reader) (*table, error) {
 	}
 	for {
 		row, err := rows.Read()
-		if err == io.EOF && limited.N > 0 {
+		if errors.Is(err, io.EOF) && limited.N > 0 {
 			break
 		}
 		if err != nil {
-			return nil, csvError(err, limited)
+			return nil, csvError(err, limit, limited)
 		}
 		line, _ := rows.FieldPos(0)
 		if err := t.append(line, row); err != nil {
@@ -71,10 +72,10 @@ func readTable(r io.Reader) (*table, error) {
 	return t, nil
 }
 
-func csvError(err error, limited *io.LimitedReader) error {
+func csvError(err error, limit int64, limited *io.LimitedReader) error {
 	switch {
 	case limited.N <= 0:
-		return fmt.Errorf("%w: more than %d MiB; cut it or take a larger step", ErrCSV, maxCSVBytes>>20)
+		return fmt.Errorf("%w: more than %d MiB; cut it or take a larger step", ErrCSV, limit>>20)
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: it is empty; the first line must name the columns: time,NAME,…", ErrCSV)
 	}

@@ -24,7 +24,7 @@ type CSVOptions struct {
 // the file does not say. Errors wrap [ErrCSV] or [window.ErrGrid] and name the
 // line.
 func ReadCSV(r io.Reader, o CSVOptions) (f *window.Frame, notes []string, err error) {
-	t, err := readTable(r)
+	t, err := readTable(r, maxCSVBytes)
 	if err != nil {
 		return nil, nil, err
 	}

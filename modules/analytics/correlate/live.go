@@ -90,6 +90,9 @@ func (l *Live) Names() []string { return l.names }
 // Tick takes the samples of one new cell, NaN for gaps, in the order of Names. A
 // counter's must be rates, as a window makes them. 1,000 series take about 0.2 ms.
 func (l *Live) Tick(values []float64) {
+	if l.m == 0 || l.n == 0 {
+		return
+	}
 	for i, o := range l.series {
 		v := math.NaN()
 		if i < len(values) {

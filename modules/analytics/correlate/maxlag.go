@@ -40,6 +40,9 @@ func maxTail(p float64, tested int, g1, g2 []float64) float64 {
 	if g1 == nil {
 		return -math.Expm1(m * none)
 	}
+	if p < 1e-9 {
+		return 3 * m * p // chances that small need no more than adding up, and would round to 0
+	}
 	z := normalBound(p)
 	// given is the log chance that a reading stays inside, its neighbour of
 	// correlation rho being inside.

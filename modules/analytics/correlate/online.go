@@ -48,7 +48,7 @@ func continueFrom(w *whitened, values []float64) *online {
 // rest takes v, seen at instant t in cells since the window's start, through the
 // steps before the autoregression.
 func (o *online) rest(v, t float64) float64 {
-	if v != v || math.IsInf(v, 0) {
+	if !(math.Abs(v) <= tooLarge) {
 		return math.NaN()
 	}
 	v = o.steps.clip.apply(o.steps.raw.apply(v)) - o.steps.season.at(t)

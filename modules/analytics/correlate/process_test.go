@@ -119,6 +119,18 @@ func noisyByDay(rng *rand.Rand, n int) []float64 {
 	return x
 }
 
+// onOff switches between two values at random.
+func onOff(rng *rand.Rand, n int) []float64 {
+	x, v := make([]float64, n), 0.0
+	for i := range x {
+		if rng.IntN(20) == 0 {
+			v = 1 - v
+		}
+		x[i] = v
+	}
+	return x
+}
+
 // coreProcesses are those of the published comparison of methods that this
 // package was measured against.
 var coreProcesses = []process{
@@ -155,6 +167,8 @@ var hardProcesses = []process{
 	{"shared day of variance", noisyByDay, nil},
 	{"counts, mean 3", poisson(3), nil},
 	{"counts, mean .3", poisson(.3), nil},
+	{"counts, mean .05", poisson(.05), nil},
+	{"switch", onOff, nil},
 }
 
 // regularly returns the instants 0, 1, …, n−1.

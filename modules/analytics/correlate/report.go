@@ -16,7 +16,7 @@ const Header = "x y lag_seconds r rho p q n n_eff"
 
 // WriteText writes a line for each pair, columns as in [Header], which comes
 // first if header is set. Names with blanks or control characters are quoted. A
-// pair without enough data has "-" for all it lacks.
+// pair without enough data has NaN for all that is not known of it.
 func WriteText(w io.Writer, pairs iter.Seq[Pair], header bool) error {
 	b := bufio.NewWriter(w)
 	if header {
@@ -24,7 +24,7 @@ func WriteText(w io.Writer, pairs iter.Seq[Pair], header bool) error {
 	}
 	for p := range pairs {
 		if p.Verdict == NotEnoughData {
-			fmt.Fprintf(b, "%s %s - - - - - %d -\n", word(p.X), word(p.Y), p.N)
+			fmt.Fprintf(b, "%s %s NaN NaN NaN NaN NaN %d NaN\n", word(p.X), word(p.Y), p.N)
 			continue
 		}
 		fmt.Fprintf(b, "%s %s %s %.3f %.3f %.3g %.3g %d %.0f\n", word(p.X), word(p.Y),

@@ -28,6 +28,22 @@ var unbounded = bounds{math.Inf(-1), math.Inf(1)}
 
 func (b bounds) apply(v float64) float64 { return min(max(v, b.lo), b.hi) }
 
+// tooLarge is where squares begin to overflow. No signal is there but a mistaken
+// one.
+const tooLarge = 1e150
+
+// usable returns a copy of values in which everything infinite or too large to
+// reckon with is a gap.
+func usable(values []float64) []float64 {
+	x := slices.Clone(values)
+	for i, v := range x {
+		if math.Abs(v) > tooLarge {
+			x[i] = math.NaN()
+		}
+	}
+	return x
+}
+
 // scaleToUnit brings x to mean 0 and variance 1 in place, leaving NaN alone, and
 // reports whether it varies by more than rounding.
 func scaleToUnit(x []float64) (scaling, bool) {
@@ -37,14 +53,6 @@ func scaleToUnit(x []float64) (scaling, bool) {
 			n, sum, peak = n+1, sum+v, max(peak, math.Abs(v))
 		}
 	}
-	if peak > 1e150 {
-		// Squares would overflow; only proportions matter from here.
-		for i := range x {
-			x[i] /= peak
-		}
-		s, ok := scaleToUnit(x)
-		return scaling{s.mean * peak, s.sd * peak}, ok
-	}
 	mean, sq := sum/n, 0.0
 	for _, v := range x {
 		if d := v - mean; d == d {
@@ -52,7 +60,7 @@ func scaleToUnit(x []float64) (scaling, bool) {
 		}
 	}
 	s := scaling{mean, math.Sqrt(sq / n)}
-	if !(s.sd > 1e-12*peak) || s.sd < 1e-150 {
+	if !(s.sd > 1e-12*peak) || s.sd < 1/tooLarge {
 		return s, false
 	}
 	for i := range x {

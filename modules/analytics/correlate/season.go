@@ -57,9 +57,9 @@ func newDeseasoner(n int, offset []float64) *deseasoner {
 	return d
 }
 
-// smoothSize is the least number ≥ n without a prime factor above 5.
+// smoothSize is the least number ≥ n and ≥ 1 without a prime factor above 5.
 func smoothSize(n int) int {
-	for ; ; n++ {
+	for n = max(n, 1); ; n++ {
 		m := n
 		for _, p := range []int{2, 3, 5} {
 			for m%p == 0 {
@@ -400,12 +400,18 @@ func (d *deseasoner) completeHarmonics(residual, lines []float64, budget int) (a
 }
 
 // fundamental returns the frequency that most of lines are multiples of, the
-// highest such, always accounting for the first line, and those lines.
+// highest such, always accounting for the first line, and those lines. The first
+// line may be a high multiple, as with one spike a minute; beyond the eighth,
+// where a line fits soon by chance, two more lines than before must say so.
 func (d *deseasoner) fundamental(lines []float64) (float64, []float64) {
 	best, members := lines[0], lines[:1:1]
-	for h := 1; h <= 8; h++ {
+	for h := 1; h <= 20; h++ {
 		f0 := lines[0] / float64(h)
-		if f0*float64(d.n) < 2 {
+		least, more := 2.0, 1
+		if h > 8 {
+			least, more = 10, 2
+		}
+		if f0*float64(d.n) < least {
 			break
 		}
 		var in []float64
@@ -417,7 +423,7 @@ func (d *deseasoner) fundamental(lines []float64) (float64, []float64) {
 				num, den = num+k*l, den+k*k
 			}
 		}
-		if len(in) > len(members) {
+		if len(in) >= len(members)+more {
 			best, members = num/den, in
 		}
 	}

@@ -2,6 +2,7 @@ package correlate
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
@@ -58,11 +59,11 @@ func selectSeries(f *window.Frame, limit int, pinned ...string) (chosen []int, l
 	return chosen, left
 }
 
-// observe counts the samples and reports whether any two differ.
+// observe counts the usable samples and reports whether any two differ.
 func observe(values []float64) (seen int, varies bool) {
 	first := 0.0
 	for _, v := range values {
-		if v != v {
+		if !(math.Abs(v) <= tooLarge) {
 			continue
 		}
 		if seen == 0 {

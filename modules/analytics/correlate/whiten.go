@@ -64,13 +64,7 @@ const acfLags = 40
 // it alone. O(n log n + n·p²) for an autoregression of order p.
 func whiten(s window.Signal, d *deseasoner, m Method) *whitened {
 	w := &whitened{name: s.Name, kind: s.Kind, missing: window.MissingPct(s.Values)}
-	x := make([]float64, len(s.Values))
-	for i, v := range s.Values {
-		if math.IsInf(v, 0) {
-			v = math.NaN()
-		}
-		x[i] = v
-	}
+	x := usable(s.Values)
 	w.mask = window.MaskOf(x)
 	if w.n = w.mask.Count(); w.n < MinSamples {
 		w.unfit = unfitShort

@@ -71,4 +71,6 @@ var (
 	ErrClosed = errors.New("store is closed")
 	// ErrLimit is wrapped by errors about a query that is too large.
 	ErrLimit = errors.New("query is beyond a limit")
+	// ErrBadQuery is wrapped by errors about a query that is wrong in itself.
+	ErrBadQuery = errors.New("bad query")
 )

@@ -45,8 +45,7 @@ type Attempt struct {
 	// Route is what the request asks for, as [Routes.Key] names it.
 	Route RouteKey
 	// Hedge, when not nil, lets Tick ask that the request be tried elsewhere as well.
-	// It is called with no lock held, at most once an attempt, and must not block.
-	Hedge func(reason HedgeReason)
+	Hedge Hedger
 
 	// Set by Begin.
 	backend *Backend
@@ -62,6 +61,12 @@ type Attempt struct {
 
 	answered time.Duration // start to first byte; 0 before it
 	ended    bool
+}
+
+// Hedger can try a request elsewhere as well.
+type Hedger interface {
+	// StartHedge is called with no lock held, at most once an attempt, and must not block.
+	StartHedge(reason HedgeReason)
 }
 
 // HedgeReason says why an attempt should be tried elsewhere as well.

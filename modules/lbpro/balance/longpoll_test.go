@@ -30,7 +30,7 @@ func TestLongPollDoesNotMakeABackendHung(t *testing.T) {
 	for end := now + time.Minute; now < end; now += tick {
 		p.Tick(now, tick)
 	}
-	late := &Attempt{Route: fast, Hedge: func(HedgeReason) {}}
+	late := &Attempt{Route: fast, Hedge: noHedge{}}
 	b.Begin(late, now)
 	silent := false
 	for range 20 { // 100 ms, fifty times the usual
@@ -48,3 +48,8 @@ func TestLongPollDoesNotMakeABackendHung(t *testing.T) {
 	late.End(now, Canceled)
 	long.End(now, Canceled)
 }
+
+// noHedge could be hedged, but never is.
+type noHedge struct{}
+
+func (noHedge) StartHedge(HedgeReason) {}

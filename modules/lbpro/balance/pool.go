@@ -49,7 +49,7 @@ type Pool struct {
 }
 
 type hedgeCall struct {
-	call   func(HedgeReason)
+	of     Hedger
 	reason HedgeReason
 }
 

@@ -83,7 +83,7 @@ func (b *simBalancer) try(j *simJourney, hedge bool) {
 		t.MarkProbe()
 	}
 	if b.hedge && !hedge {
-		t.Hedge = func(balance.HedgeReason) {
+		t.Hedge = simHedger(func() {
 			if b.pool.Budget.Take(0.2, 10) {
 				b.sim.After(0, func() {
 					if j.over {
@@ -93,7 +93,7 @@ func (b *simBalancer) try(j *simJourney, hedge bool) {
 					b.try(j, true)
 				})
 			}
-		}
+		})
 	}
 	all[i].Begin(&t.Attempt, b.sim.Now())
 	j.choice.Tried(all[i])
@@ -247,3 +247,8 @@ func TestEqualBackendsShareEqually(t *testing.T) {
 		}
 	}
 }
+
+// simHedger tries a request elsewhere, whatever the reason.
+type simHedger func()
+
+func (f simHedger) StartHedge(balance.HedgeReason) { f() }

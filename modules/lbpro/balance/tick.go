@@ -61,8 +61,8 @@ func (p *Pool) Tick(now, every time.Duration) {
 	events, hedges := p.events, p.hedges
 	p.events, p.hedges = nil, p.hedges[:0]
 	for i := range hedges {
-		hedges[i].call(hedges[i].reason)
-		hedges[i].call = nil
+		hedges[i].of.StartHedge(hedges[i].reason)
+		hedges[i].of = nil
 	}
 	p.tickMu.Unlock()
 	for _, e := range events {

@@ -1,0 +1,243 @@
+package analytics
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/correlate"
+)
+
+// checker makes the steps of a check.
+type checker struct {
+	ask   func(uri string, v any) error
+	began time.Time
+	steps []CheckStep
+
+	stats  statsAnswer
+	status *StatusReport
+}
+
+// run makes all steps. One that the rest rests on ends the check when it fails.
+func (c *checker) run() CheckReport {
+	c.began = time.Now()
+	if c.reach() && c.engine() {
+		c.modules()
+		c.start()
+		c.sources()
+		c.pipelines()
+		c.storage()
+		c.query()
+		c.correlation()
+	}
+	r := CheckReport{Steps: c.steps}
+	r.OK = r.count(checkFailed) == 0
+	return r
+}
+
+func (c *checker) add(name, state, detail, fix string) {
+	now := time.Now()
+	c.steps = append(c.steps, CheckStep{Name: name, State: state, Detail: detail, Fix: fix, TookSeconds: now.Sub(c.began).Seconds()})
+	c.began = now
+}
+
+func (c *checker) pass(name, format string, args ...any) {
+	c.add(name, checkPassed, fmt.Sprintf(format, args...), "")
+}
+
+func (c *checker) skip(name, format string, args ...any) {
+	c.add(name, checkSkipped, fmt.Sprintf(format, args...), "")
+}
+
+func (c *checker) fail(name, detail, fix string) { c.add(name, checkFailed, detail, fix) }
+
+// reach finds the admin API, with the module.
+func (c *checker) reach() bool {
+	const name = "admin API"
+	err := c.ask("/analytics/stats", &c.stats)
+	switch {
+	case withoutAnalytics(err):
+		c.fail(name, err.Error(), "build Caddy with it: eval \"xcaddy build $(caddy lbpro build-flags)\"")
+	case err != nil:
+		c.fail(name, err.Error(), "start Caddy with `caddy run`, or say where its admin API is with --address or --config")
+	default:
+		c.pass(name, "Caddy answers")
+	}
+	return err == nil
+}
+
+func (c *checker) engine() bool {
+	const name = "engine"
+	s := c.stats.AnalyticsStatus
+	if s == nil {
+		c.fail(name, c.stats.Analytics, c.stats.AnalyticsReason)
+		return false
+	}
+	c.status = s
+	switch s.State {
+	case phaseRunning:
+		c.pass(name, "running for %v", time.Duration(s.UptimeSeconds*float64(time.Second)).Round(time.Second))
+	case phaseStarting:
+		c.fail(name, "it is still starting", "check again in a moment, or with --wait 1m")
+	default:
+		c.fail(name, cmp.Or(s.State, "no state"), cmp.Or(strings.Join(s.Problems, "; "), "start Caddy again, and look at its log"))
+	}
+	return true
+}
+
+// modules looks for what the engine watches. None of it has to be there.
+func (c *checker) modules() {
+	if c.stats.Balancer == stateRunning {
+		c.pass("module lbpro", "%d pools, %d of %d backends serve", len(c.stats.Pools), c.stats.Totals.Serving, c.stats.Totals.Backends)
+	} else {
+		c.skip("module lbpro", "%s", c.stats.BalancerReason)
+	}
+	const name = "module flowmaster"
+	var any map[string]any
+	err := c.ask("/analytics/flows/summary", &any)
+	var f *adminFailure
+	switch {
+	case errors.As(err, &f) && f.status == http.StatusServiceUnavailable:
+		c.skip(name, "%s", f.text)
+	case err != nil:
+		c.fail(name, err.Error(), "look at `caddy flowmaster status`")
+	default:
+		c.pass(name, "it answers")
+	}
+}
+
+func (c *checker) start() {
+	for _, s := range c.status.Steps {
+		name := "start: " + s.Name
+		switch s.State {
+		case done:
+			c.pass(name, "took %.3g s", s.TookSeconds)
+		case skipped:
+			c.skip(name, "nothing to do")
+		case failed:
+			c.fail(name, s.Error, cmp.Or(s.Error, "look at Caddy's log"))
+		default:
+			c.fail(name, s.State, "check again in a moment, or with --wait 1m")
+		}
+	}
+}
+
+// late says how long ago something was last done, and whether that is too long.
+func (c *checker) late(last time.Time, interval float64) (ago time.Duration, late bool) {
+	ago = max(c.stats.Time.Sub(last), 0)
+	return ago.Round(time.Millisecond), ago > 3*time.Duration(interval*float64(time.Second))+5*time.Second
+}
+
+func (c *checker) sources() {
+	if len(c.status.Sources) == 0 {
+		c.fail("sources", "there is none", "take `registry off` out of `analytics`, or add a source")
+	}
+	for _, s := range c.status.Sources {
+		name := "source " + s.Name
+		ago, late := c.late(s.LastRun, s.IntervalSeconds)
+		switch {
+		case s.LastRun.IsZero():
+			c.fail(name, "nothing has been collected yet", waitFor(s.IntervalSeconds))
+		case s.State == "down":
+			c.fail(name, cmp.Or(s.LastError, "it is down"), "see that the target answers, and that its address in the configuration is right")
+		case late:
+			c.fail(name, fmt.Sprintf("collected last %v ago, every %g s is due", ago, s.IntervalSeconds), "the machine may be overloaded; look at Caddy's log")
+		case s.LastSamples == 0:
+			c.fail(name, "the last collection brought no sample", "see that the target serves metrics under the path in the configuration")
+		default:
+			c.pass(name, "%d samples from %d targets %v ago", s.LastSamples, s.Targets, ago)
+		}
+	}
+}
+
+func waitFor(seconds float64) string {
+	return fmt.Sprintf("check again in %.0f s, or with --wait 1m", max(seconds, 1))
+}
+
+func (c *checker) pipelines() {
+	if len(c.status.Pipelines) == 0 {
+		c.fail("pipelines", "there is none", "use `lbpro` or `flowmaster`, or add a pipeline with signals to `analytics`")
+	}
+	for _, p := range c.status.Pipelines {
+		name := "pipeline " + p.Name
+		ago, late := c.late(p.LastRun, p.IntervalSeconds)
+		switch {
+		case p.Signals == 0:
+			c.skip(name, "it joins the signals of %s", strings.Join(p.Joins, " and "))
+		case p.LastError != "":
+			c.fail(name, p.LastError, "correct the PromQL of the signal, or see to the source")
+		case p.LastRun.IsZero():
+			c.fail(name, "it has not run yet", waitFor(p.IntervalSeconds))
+		case late:
+			c.fail(name, fmt.Sprintf("ran last %v ago, every %g s is due", ago, p.IntervalSeconds), "the machine may be overloaded: take longer intervals, or fewer signals")
+		default:
+			c.pass(name, "%d signals, %d series, %v ago", p.Signals, p.Series, ago)
+		}
+	}
+}
+
+// storage looks whether what is collected arrives.
+func (c *checker) storage() {
+	const name = "store"
+	s := c.status.Store
+	if s == nil {
+		c.fail(name, "it is not open", cmp.Or(strings.Join(c.status.Problems, "; "), "check again in a moment, or with --wait 1m"))
+		return
+	}
+	ago, late := c.late(s.Newest, c.status.Settings.CollectIntervalSeconds)
+	switch {
+	case !s.OK:
+		c.fail(name, "it cannot be written: "+s.Problem, cmp.Or(s.Problem, "look at Caddy's log"))
+	case s.Newest.IsZero():
+		c.fail(name, "it is empty", waitFor(c.status.Settings.CollectIntervalSeconds))
+	case late:
+		c.fail(name, fmt.Sprintf("the newest sample is %v old", ago), "see that sources are collected and that there is room where the store is: "+s.Location)
+	default:
+		c.pass(name, "%s: %d series, %d bytes, newest sample %v old", s.Kind, s.Series, s.Bytes, ago)
+	}
+}
+
+// query asks the store for what was collected last.
+func (c *checker) query() {
+	const name = "query"
+	var a struct {
+		Data struct {
+			Result []struct {
+				Value [2]any `json:"value"`
+			} `json:"result"`
+		} `json:"data"`
+	}
+	err := c.ask("/analytics/v1/query?query="+url.QueryEscape("count(up)"), &a)
+	switch {
+	case err != nil:
+		c.fail(name, err.Error(), err.Error())
+	case len(a.Data.Result) == 0:
+		c.fail(name, "PromQL finds no target's `up`", waitFor(c.status.Settings.CollectIntervalSeconds))
+	default:
+		c.pass(name, "PromQL finds %v targets", a.Data.Result[0].Value[1])
+	}
+}
+
+// correlation has one computed, over all that the windows have.
+func (c *checker) correlation() {
+	const name = "correlation"
+	interval := time.Duration(c.status.Settings.CollectIntervalSeconds * float64(time.Second))
+	from := c.stats.Time.Add(-min(analysisPoints*interval, time.Hour))
+	var a correlationAnswer
+	err := c.ask("/analytics/correlation?limit=1&from="+strconv.FormatInt(from.Unix(), 10), &a)
+	switch {
+	case err != nil:
+		c.fail(name, err.Error(), err.Error())
+	case a.Summary.Tests == 0:
+		need := correlate.MinSamples * interval
+		c.fail(name, fmt.Sprintf("%d series, and no two of them have enough data", a.Summary.Series),
+			fmt.Sprintf("it takes about %v of collecting, with traffic: check again then, or with --wait %v", need, need))
+	default:
+		c.pass(name, "%d pairs tested, %d significant", a.Summary.Tests, a.Summary.Significant)
+	}
+}

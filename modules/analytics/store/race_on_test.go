@@ -1,0 +1,6 @@
+//go:build race
+
+package store_test
+
+// raceEnabled shortens what repeats a lot.
+const raceEnabled = true

@@ -1,0 +1,204 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/alecthomas/units"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/tsdbutil"
+	"github.com/prometheus/prometheus/util/compression"
+)
+
+// TSDBOptions describe an embedded TSDB. Zero values take the defaults.
+type TSDBOptions struct {
+	Dir           string        // made if it is not there
+	Retention     time.Duration // default 15 days
+	MaxBytes      int64         // of all blocks; default 2 GiB; the oldest go first
+	MaxSeries     int           // in the last hours; default 100,000; further ones are turned away
+	OutOfOrder    time.Duration // how far behind the newest sample one may be; default 1h
+	FlushInterval time.Duration // how often the log is forced to disk; default 10s
+	Query         QueryOptions
+	Logger        *slog.Logger
+}
+
+func (o TSDBOptions) withDefaults() TSDBOptions {
+	if o.Retention <= 0 {
+		o.Retention = 15 * 24 * time.Hour
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 2 << 30
+	}
+	if o.MaxSeries <= 0 {
+		o.MaxSeries = 100_000
+	}
+	if o.OutOfOrder <= 0 {
+		o.OutOfOrder = time.Hour
+	}
+	if o.FlushInterval <= 0 {
+		o.FlushInterval = 10 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// TSDB is an embedded Prometheus TSDB. What Commit returned for survives the end of the
+// process, however it ends; what is older than FlushInterval survives a loss of power.
+type TSDB struct {
+	*queries
+	dir    string
+	logger *slog.Logger
+	locker *tsdbutil.DirLocker
+	notes  []string
+
+	// gate is held for reading by whoever uses db, and for writing by Close.
+	gate    sync.RWMutex
+	db      *tsdb.DB // nil after Close
+	closing context.Context
+	close   context.CancelFunc
+	flusher sync.WaitGroup
+
+	maxSeries atomic.Int64
+	health    health
+}
+
+const (
+	walSegmentBytes = 32 << 20
+	stripes         = 1 << 11 // a lock and two maps each; enough for 100,000 series
+	maxBlock        = 31 * 24 * time.Hour
+)
+
+// OpenTSDB opens the database in opts.Dir. It repairs what the TSDB can repair, and moves
+// what nobody can read to the directory set-aside; Status.Notes tells of both.
+func OpenTSDB(opts TSDBOptions) (*TSDB, error) {
+	opts = opts.withDefaults()
+	dir, err := filepath.Abs(opts.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("directory of the store: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("directory of the store: %w", err)
+	}
+	s := &TSDB{dir: dir, logger: opts.Logger}
+	s.maxSeries.Store(int64(opts.MaxSeries))
+	// The lock is taken before anything in the directory is looked at, and not by the TSDB.
+	if s.locker, err = tsdbutil.NewDirLocker(dir, "tsdb", opts.Logger, nil); err != nil {
+		return nil, err
+	}
+	if err := s.locker.Lock(); err != nil {
+		return nil, fmt.Errorf("the store's directory %s is in use by another process: stop that one, or set another dir: %w", dir, err)
+	}
+	doctor := &doctor{dir: dir, logger: opts.Logger, started: time.Now()}
+	if s.db, err = doctor.open(tsdbOptions(opts)); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", dir, err), s.locker.Release())
+	}
+	s.notes = doctor.notes
+	s.closing, s.close = context.WithCancel(context.Background())
+	s.queries = newQueries(opts.Query, s.db, opts.Logger, s.enter)
+	s.health.look(s.db)
+	s.flusher.Go(func() { s.flushEvery(opts.FlushInterval) })
+	return s, nil
+}
+
+func tsdbOptions(o TSDBOptions) *tsdb.Options {
+	t := tsdb.DefaultOptions()
+	t.NoLockfile = true
+	t.WALCompression = compression.Snappy
+	t.WALSegmentSize = walSegmentBytes
+	t.StripeSize = stripes
+	t.RetentionDuration = o.Retention.Milliseconds()
+	t.MaxBytes = o.MaxBytes
+	t.OutOfOrderTimeWindow = o.OutOfOrder.Milliseconds()
+	// As Prometheus does: one block never holds more than a tenth of the whole.
+	t.MaxBlockDuration = max(tsdb.DefaultBlockDuration, min(o.Retention/10, maxBlock).Milliseconds())
+	return t
+}
+
+// openTSDB opens the database, and makes an error of a panic over damaged files.
+func openTSDB(dir string, logger *slog.Logger, opts *tsdb.Options) (db *tsdb.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			db, err = nil, fmt.Errorf("%w: %v", errPanic, p)
+		}
+	}()
+	return tsdb.Open(dir, logger, prometheus.NewRegistry(), opts, nil)
+}
+
+var errPanic = errors.New("panic while the store was opened")
+
+// Apply changes what can be changed while the store is open: all but the directory and the
+// interval of flushes.
+func (s *TSDB) Apply(opts TSDBOptions) error {
+	opts = opts.withDefaults()
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.db == nil {
+		return ErrClosed
+	}
+	s.maxSeries.Store(int64(opts.MaxSeries))
+	s.limit(opts.Query, s.logger)
+	return s.db.ApplyConfig(&config.Config{StorageConfig: config.StorageConfig{
+		TSDBConfig: &config.TSDBConfig{
+			OutOfOrderTimeWindow: opts.OutOfOrder.Milliseconds(),
+			Retention: &config.TSDBRetentionConfig{
+				Time: model.Duration(opts.Retention),
+				Size: units.Base2Bytes(opts.MaxBytes),
+			},
+		},
+	}})
+}
+
+// AppenderV2 implements storage.AppendableV2.
+func (s *TSDB) AppenderV2(ctx context.Context) storage.AppenderV2 {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.db == nil {
+		return closedAppender{}
+	}
+	return &tsdbAppender{s: s, app: s.db.AppenderV2(ctx)}
+}
+
+// enter keeps the database open for a query.
+func (s *TSDB) enter(ctx context.Context) (context.Context, func(), error) {
+	s.gate.RLock()
+	if s.db == nil {
+		s.gate.RUnlock()
+		return nil, nil, ErrClosed
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.closing, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		s.gate.RUnlock()
+	}, nil
+}
+
+// Close implements Store.
+func (s *TSDB) Close() error {
+	s.close() // ends queries
+	s.flusher.Wait()
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if s.db == nil {
+		return nil
+	}
+	s.health.look(s.db)
+	// Closing syncs the last segment of the log.
+	err := errors.Join(s.db.Close(), s.locker.Release())
+	s.db = nil
+	return err
+}

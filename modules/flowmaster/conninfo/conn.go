@@ -1,0 +1,119 @@
+package conninfo
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// Watcher is told when a connection ends.
+type Watcher interface {
+	// Closing is called once, just before the connection is closed, with the last
+	// reading. It must not block.
+	Closing(last *Sample)
+}
+
+// meter reads one connection.
+type meter struct {
+	raw     syscall.RawConn // nil if there is none
+	watcher Watcher
+	shut    atomic.Bool // the own side was ended
+	closed  atomic.Bool
+
+	// What Read and Write counted, where the kernel does not.
+	in, out atomic.Uint64
+	counts  bool
+}
+
+func (m *meter) init(c any, w Watcher) {
+	m.watcher = w
+	if s, ok := c.(syscall.Conn); ok {
+		m.raw, _ = s.SyscallConn()
+	}
+}
+
+// sample reads the connection into s, and reports whether s means anything.
+func (m *meter) sample(r *Reader, s *Sample, last bool) bool {
+	asked := m.raw != nil && r.read(m.raw, s, m.shut.Load(), last) == nil
+	if !asked {
+		*s = Sample{}
+	}
+	if !s.Has(HasOctets) {
+		s.Sent, s.Received = m.out.Load(), m.in.Load()
+	}
+	return asked || m.counts
+}
+
+// Sample reads the connection with r, which only one may use at a time, into s. It reports
+// whether there is something to know: not when the connection is closed, nor when the
+// peer's end of it cannot be told from a reset before the last reading.
+func (m *meter) Sample(r *Reader, s *Sample) bool {
+	return !m.closed.Load() && m.sample(r, s, false) && s.State != Closed
+}
+
+// Ended reports whether the own side was ended by CloseWrite.
+func (m *meter) Ended() bool { return m.shut.Load() }
+
+var readers = sync.Pool{New: func() any { return NewReader() }}
+
+// last takes the last reading, once.
+func (m *meter) last() {
+	if !m.closed.CompareAndSwap(false, true) {
+		return
+	}
+	r := readers.Get().(*Reader)
+	defer readers.Put(r)
+	var s Sample
+	m.sample(r, &s, true)
+	m.watcher.Closing(&s)
+}
+
+// Conn is a TCP connection that can be read, and is read before it is closed. Everything
+// that a *net.TCPConn offers it offers too.
+type Conn struct {
+	*net.TCPConn
+	meter
+}
+
+// Init makes c the wrapper of conn. It is for those who embed a Conn.
+func (c *Conn) Init(conn *net.TCPConn, w Watcher) {
+	c.TCPConn = conn
+	c.counts = !Supported
+	c.init(conn, w)
+}
+
+// Close takes the last reading and closes the connection.
+func (c *Conn) Close() error {
+	c.last()
+	return c.TCPConn.Close()
+}
+
+// CloseWrite ends the own side.
+func (c *Conn) CloseWrite() error {
+	c.shut.Store(true)
+	return c.TCPConn.CloseWrite()
+}
+
+// NetConn returns the connection that is wrapped.
+func (c *Conn) NetConn() net.Conn { return c.TCPConn }
+
+// bare returns the connection for splicing from it, which net does for its own type only.
+func (c *Conn) bare() *net.TCPConn { return c.TCPConn }
+
+// unwrap makes r one that net recognises, if it is a Conn or a part of one. settle is
+// called afterwards.
+func unwrap(r io.Reader) (bare io.Reader, settle func()) {
+	type wrapper interface{ bare() *net.TCPConn }
+	switch x := r.(type) {
+	case wrapper:
+		return x.bare(), func() {}
+	case *io.LimitedReader:
+		if w, ok := x.R.(wrapper); ok {
+			l := &io.LimitedReader{R: w.bare(), N: x.N}
+			return l, func() { x.N = l.N }
+		}
+	}
+	return r, func() {}
+}

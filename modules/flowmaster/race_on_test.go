@@ -1,5 +1,0 @@
-//go:build race
-
-package flowmaster
-
-const raceEnabled = true
