@@ -3,6 +3,7 @@ package flowmaster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -34,10 +35,15 @@ type App struct {
 	// What bounds memory and work.
 	Limits *Limits `json:"limits,omitempty"`
 
+	// What receives the flows of other devices: NetFlow, IPFIX, sFlow.
+	CollectorsRaw []json.RawMessage `json:"collectors,omitempty" caddy:"namespace=flowmaster.collectors inline_key=protocol"`
+
 	ctx    caddy.Context
 	logger *zap.Logger
 	state  *state
 	limits Limits // with defaults
+
+	collectors []Collector
 
 	parts     []part       // what is started and stopped with the app, in this order
 	exporters []recordSink // where flows go that are over
@@ -86,8 +92,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.state, err = acquireState(key)
-	return err
+	if a.state, err = acquireState(key); err != nil {
+		return err
+	}
+	if err := registerCollectorMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
+	return a.provisionCollectors()
 }
 
 // Start implements caddy.App.

@@ -36,6 +36,7 @@ func init() {
 //	        template_ttl      <duration>
 //	        rate              <datagrams per second>
 //	    }
+//	    collector netflow|sflow { ... }
 //	}
 //
 // `flowmaster` alone measures own connections, with defaults.
@@ -86,6 +87,8 @@ func (a *App) option(name string) (parse func(*caddyfile.Dispenser) error, repea
 		return a.parseMask, false
 	case "limits":
 		return a.parseLimits, false
+	case "collector":
+		return a.parseCollector, true
 	}
 	return nil, false
 }

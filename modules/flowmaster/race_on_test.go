@@ -1,0 +1,5 @@
+//go:build race
+
+package flowmaster
+
+const raceEnabled = true
