@@ -123,6 +123,7 @@ func dispatch(w http.ResponseWriter, r *http.Request, path string) error {
 			return err
 		}
 	}
+	apiRequests.WithLabelValues("/api/" + res.path).Inc()
 	return res.serve(&call{w: w, r: r, names: names, form: form})
 }
 
@@ -216,6 +217,7 @@ func statusOf(err error) int {
 
 // writeError answers with an error, in Prometheus' format where its clients ask.
 func writeError(w http.ResponseWriter, path string, err error) {
+	countRefusal(err)
 	status := statusOf(err)
 	text := err.Error()
 	var api caddy.APIError

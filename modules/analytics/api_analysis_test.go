@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/url"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +32,7 @@ func plantedFrame(from, to time.Time, step time.Duration) (*window.Frame, []Seri
 		}
 		load[i] = 0.1*float64(i) + rng.NormFloat64()
 		other[i] = rng.NormFloat64()
-		if i > grid.N-20 {
+		if i > grid.N-31 {
 			other[i] += 20 // a jump in the last minutes
 		}
 		still[i] = 7
@@ -111,7 +113,7 @@ func TestAPITrends(t *testing.T) {
 func TestAPICompare(t *testing.T) {
 	c, _ := startPlanted(t)
 	var a compareAnswer
-	r := c.get("/api/analytics/compare?to=2026-05-01T12:00:00Z&from=2026-05-01T11:57:00Z", 200, &a)
+	r := c.get("/api/analytics/compare?to=2026-05-01T12:00:00Z&from=2026-05-01T11:55:00Z", 200, &a)
 	if len(a.Changes) == 0 || a.Changes[0].Name != "balancer:other" || a.Changes[0].Effect < 0.99 || a.Changes[0].Unit != "seconds" || a.Series != 5 {
 		t.Errorf("%s", r.body)
 	}
@@ -167,4 +169,39 @@ func TestAPIAnalysisLimits(t *testing.T) {
 	// Without a step even a day is cut into as many points as are taken.
 	e.limits.MaxPoints = 2001
 	c.get(fmt.Sprintf("/api/analytics/trends?series=network&to=%d&from=%d", 2_000_000_000, 2_000_000_000-86400), 200, nil)
+}
+
+func TestAPISummary(t *testing.T) {
+	var asked atomic.Int64
+	e := &fakeEngine{report: healthyReport(), frame: func(from, to time.Time, step time.Duration) (*window.Frame, []SeriesInfo) {
+		asked.Add(1)
+		return plantedFrame(from, to, step)
+	}}
+	withApps(t, map[string]any{"analytics": e, "lbpro": fakeServer{"/lbpro/pools": fakePools}})
+	c := startAPICaddy(t, "", "analytics_api")
+	var a summaryAnswer
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() { c.ask("GET", c.site+"/api/analytics/summary", "", nil) })
+	}
+	wg.Wait()
+	r := c.get("/api/analytics/summary", 200, &a)
+	if a.State != phaseRunning || a.Pipelines != 2 || a.Signals != 4 || a.Store == nil || a.Balancer.Requests != 120 {
+		t.Errorf("%s", r.body)
+	}
+	f := a.Findings
+	if len(f.Correlations) == 0 || f.Correlations[0].LagSeconds != 30 || len(f.Trends) == 0 || len(f.Changes) == 0 || f.Changes[0].Name != "balancer:other" || f.Tests == 0 {
+		t.Errorf("findings: %s", r.body)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("they were found %d times within an interval", n)
+	}
+	// Another engine has findings of its own.
+	withApps(t, map[string]any{"analytics": &fakeEngine{report: healthyReport(), frame: func(from, to time.Time, step time.Duration) (*window.Frame, []SeriesInfo) {
+		return &window.Frame{Grid: window.Grid{Start: from, Step: step}}, nil
+	}}})
+	c.get("/api/analytics/summary", 200, &a)
+	if f := a.Findings; len(f.Correlations) != 0 || len(f.Notes) == 0 || f.Changes == nil {
+		t.Errorf("findings without data: %+v", f)
+	}
 }

@@ -18,6 +18,7 @@ func analyticsResources() []*resource {
 			path: "analytics/metrics", serve: serveMetrics, answer: metricsAnswer{}, about: "Every signal with the values that its series have now.",
 			params: []param{{"pipeline", "Signals of this pipeline only."}, {"signal", "Signals of this name only."}},
 		},
+		summaryResource(),
 		correlationResource(),
 		{path: "analytics/pipelines", serve: servePipelines, answer: pipelinesAnswer{}, about: "How each pipeline is doing."},
 		{path: "analytics/pipelines/{pipeline}", serve: servePipelines, answer: PipelineStatus{}, about: "How one pipeline is doing."},

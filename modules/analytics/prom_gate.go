@@ -21,9 +21,6 @@ type gate struct {
 	mu      sync.Mutex
 	running int
 	queue   []chan struct{}
-
-	// What was turned away.
-	full, expired int64
 }
 
 // enter takes a place, waiting for one until ctx ends. leave gives it back.
@@ -35,7 +32,6 @@ func (g *gate) enter(ctx context.Context, size int) (leave func(), err error) {
 		return g.leave, nil
 	}
 	if len(g.queue) >= size*waitingPerPlace {
-		g.full++
 		g.mu.Unlock()
 		return nil, &promError{http.StatusTooManyRequests, promUnavailable, errors.New(
 			"too many queries at a time: ask again later, or raise `query max_concurrent` in the configuration")}
@@ -52,7 +48,6 @@ func (g *gate) enter(ctx context.Context, size int) (leave func(), err error) {
 	for i, t := range g.queue {
 		if t == turn {
 			g.queue = append(g.queue[:i], g.queue[i+1:]...)
-			g.expired++
 			g.mu.Unlock()
 			return nil, g.gaveUp(ctx)
 		}
@@ -83,11 +78,11 @@ func (g *gate) leave() {
 	g.running--
 }
 
-// turnedAway returns how many found the queue full, and how many gave up waiting.
-func (g *gate) turnedAway() (full, expired int64) {
+// taken returns how many places are taken.
+func (g *gate) taken() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.full, g.expired
+	return g.running
 }
 
 // writeTime is how long a client may take to read an answer that holds a place.

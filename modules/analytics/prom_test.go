@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/model"
 )
 
@@ -190,6 +191,10 @@ func TestPromConcurrency(t *testing.T) {
 	c, e := startFake(t, "analytics_api")
 	const places = 2
 	e.limits.MaxConcurrent = places
+	before := map[string]float64{}
+	for _, reason := range []string{refusedBusy, refusedTimeout} {
+		before[reason] = testutil.ToFloat64(apiRefused.WithLabelValues(reason))
+	}
 	var running, most atomic.Int64
 	release := make(chan struct{})
 	e.store.(*testStore).before = func(ctx context.Context) {
@@ -236,12 +241,12 @@ func TestPromConcurrency(t *testing.T) {
 	if n := most.Load(); n != places {
 		t.Errorf("%d ran at a time, want %d", n, places)
 	}
-	if full, expired := queryGate.turnedAway(); full < 1 || expired < 1 {
-		t.Errorf("counted %d and %d turned away", full, expired)
+	for _, reason := range []string{refusedBusy, refusedTimeout} {
+		if n := testutil.ToFloat64(apiRefused.WithLabelValues(reason)) - before[reason]; n != 1 {
+			t.Errorf("%v are counted as turned away, %s", n, reason)
+		}
 	}
-	if queryGate.running != 0 {
-		t.Errorf("%d places are still taken", queryGate.running)
-	}
+	apiEventually(t, "all places are free", func() bool { return queryGate.taken() == 0 })
 }
 
 // promtool asks a site and the admin API.
