@@ -94,10 +94,13 @@ func (e *engine) finishAnalysis(at time.Time, took time.Duration, over uint64, e
 }
 
 // analyzeOnce runs the analyses on what the windows have.
-func (e *engine) analyzeOnce(_ context.Context, at time.Time) error {
+func (e *engine) analyzeOnce(ctx context.Context, at time.Time) error {
 	f, infos := e.frame(at.Add(-analysisPoints*time.Duration(e.app.CollectInterval)), at)
 	e.analysis.update(func(s *AnalysisStatus) { s.Series, s.Points = len(infos), f.Grid.N })
-	return nil
+	if e.runAnalyses == nil {
+		return nil
+	}
+	return e.runAnalyses(ctx, f, infos, at)
 }
 
 func (a *analysisRun) update(f func(*AnalysisStatus)) {

@@ -22,6 +22,7 @@ type sourceRun struct {
 	mu      sync.Mutex
 	status  SourceStatus
 	targets map[string]*targetState
+	began   time.Time
 }
 
 // SourceStatus is the state of a source.
@@ -59,6 +60,9 @@ func newSourceRun(e *engine, s Source) *sourceRun {
 
 // keepCollecting runs the source until ctx ends. One that fails or panics is started anew.
 func (s *sourceRun) keepCollecting(ctx context.Context, to storage.AppendableV2) {
+	s.mu.Lock()
+	s.began = time.Now()
+	s.mu.Unlock()
 	for pause := retryFirst; ; {
 		began := time.Now()
 		err := guard(func() error { return s.source.Run(ctx, to, s.interval, s.note) })
@@ -170,16 +174,18 @@ func (s *sourceRun) snapshot(now time.Time) SourceStatus {
 			st.TargetsDown++
 		}
 	}
-	if !st.LastRun.IsZero() {
-		st.Next = st.LastRun.Add(s.interval)
-		late := now.Sub(st.LastRun) > 3*s.interval
+	if last := st.LastRun; !last.IsZero() || !s.began.IsZero() {
+		if last.IsZero() {
+			last = s.began
+		}
+		st.Next = last.Add(s.interval)
 		switch {
-		case st.LastErrorAt.After(st.LastRun), st.Targets > 0 && st.TargetsDown == st.Targets:
+		case now.Sub(last) > 3*s.interval:
 			st.State = "down"
-		case late:
+			st.LastError = fmt.Sprintf("nothing was collected for %v: what is collected from does not answer", now.Sub(last).Round(time.Second))
+		case st.LastErrorAt.After(last), st.Targets > 0 && st.TargetsDown == st.Targets:
 			st.State = "down"
-			st.LastError = fmt.Sprintf("nothing was collected for %v: what is collected from does not answer", now.Sub(st.LastRun).Round(time.Second))
-		default:
+		case st.Collections > 0:
 			st.State = "up"
 		}
 	}

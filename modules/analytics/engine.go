@@ -3,14 +3,13 @@ package analytics
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
+	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
 )
 
 // engine is what runs while an App is started. It is made with the App and starts
@@ -37,7 +36,8 @@ type engine struct {
 	store   store.Store
 	trouble trouble
 
-	analysis analysisRun
+	analysis    analysisRun
+	runAnalyses func(ctx context.Context, f *window.Frame, infos []SeriesInfo, now time.Time) error
 }
 
 // trouble is what went wrong beside collecting and evaluating.
@@ -204,116 +204,4 @@ func (e *engine) setPhase(from, to string) {
 	if e.phase == from {
 		e.phase = to
 	}
-}
-
-// openStore opens the store, trying again until ctx ends; then it returns nil.
-func (e *engine) openStore(ctx context.Context) (store.Store, func() error) {
-	type opened struct {
-		s       store.Store
-		release func() error
-		err     error
-	}
-	env := StoreEnv{Logger: e.logger.Named("store"), Query: store.QueryOptions{
-		Timeout:    time.Duration(e.app.Query.Timeout),
-		MaxSamples: e.app.Query.MaxSamples,
-		MaxPoints:  e.app.Query.MaxPoints,
-	}}
-	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
-		began := e.steps.begin(stepStore)
-		// Opening reads what the last process left and cannot be broken off. A stop does
-		// not wait for it: the store is given back as soon as it is open.
-		result := make(chan opened, 1)
-		go func() {
-			var o opened
-			o.err = guard(func() (err error) {
-				o.s, o.release, err = e.provider.OpenStore(env)
-				return err
-			})
-			result <- o
-		}()
-		var o opened
-		select {
-		case o = <-result:
-		case <-ctx.Done():
-			go func() {
-				if late := <-result; late.err == nil && late.release != nil {
-					if err := guard(late.release); err != nil {
-						e.logger.Error("closing the store", zap.Error(err))
-					}
-				}
-			}()
-			return nil, nil
-		}
-		e.steps.record(stepStore, began, o.err)
-		if o.err == nil {
-			e.mu.Lock()
-			e.store = o.s
-			e.mu.Unlock()
-			return o.s, o.release
-		}
-		e.notePanic("opening the store", o.err)
-		e.logger.Error("store cannot be opened, trying again", zap.Error(o.err), zap.Duration("in", pause))
-		if !sleep(ctx, pause) {
-			return nil, nil
-		}
-	}
-}
-
-// watchClock notes when somebody sets the clock.
-func (e *engine) watchClock(ctx context.Context) {
-	last := time.Now()
-	for sleep(ctx, time.Second) {
-		now := time.Now()
-		off := now.Round(0).Sub(last.Round(0)) - now.Sub(last) // wall clock less monotonic clock
-		last = now
-		if off.Abs() < time.Second {
-			continue
-		}
-		what := "ahead"
-		if off < 0 {
-			what = "back"
-		}
-		text := fmt.Sprintf("the clock was set %s by %v at %s", what, off.Abs().Round(time.Second), now.UTC().Format(time.RFC3339))
-		e.logger.Warn(text)
-		e.mu.Lock()
-		e.trouble.ClockSteps++
-		e.trouble.LastStep = text
-		e.mu.Unlock()
-	}
-}
-
-// panicked is an error that was a panic.
-type panicked struct {
-	value any
-	stack []byte
-}
-
-func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
-
-// guard calls f and makes an error of its panic: what fails in here is ours, and the
-// traffic goes on.
-func guard(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicked{v, debug.Stack()}
-		}
-	}()
-	return f()
-}
-
-// sleep waits, and reports whether it was not disturbed by the end of ctx.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
-	}
-}
-
-// jitter is d give or take a tenth.
-func jitter(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-.5)*.2*float64(d))
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
-	"go.uber.org/zap"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
 )
@@ -108,7 +107,7 @@ func (g *group) loop(ctx context.Context, s store.Store) {
 // evaluate evaluates every signal of the group at one time.
 func (g *group) evaluate(ctx context.Context, s store.Store, at time.Time) {
 	for _, p := range g.pipelines {
-		err := guard(func() error { return p.evaluate(ctx, s, g.engine.history, at) })
+		err := p.evaluate(ctx, s, g.engine.history, at)
 		if ctx.Err() != nil {
 			return
 		}
@@ -133,8 +132,11 @@ func (p *pipelineRun) evaluate(ctx context.Context, s store.Store, h *history, a
 	var errs []error
 	samples, leftOut := 0, 0
 	for _, sig := range p.signals {
-		n, out, err := sig.evaluate(ctx, s, h, time.Duration(p.Interval), at)
-		samples, leftOut = samples+n, leftOut+out
+		err := guard(func() error {
+			n, out, err := sig.evaluate(ctx, s, h, time.Duration(p.Interval), at)
+			samples, leftOut = samples+n, leftOut+out
+			return err
+		})
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -213,18 +215,4 @@ func (s *signalRun) find(w *ring, sample *promql.Sample) *series {
 	}
 	s.series[string(s.scratch)] = x
 	return x
-}
-
-// notePanic counts err if it was a panic.
-func (e *engine) notePanic(where string, err error) {
-	var p *panicked
-	if !errors.As(err, &p) {
-		return
-	}
-	panics.Inc()
-	e.logger.Error("panic", zap.String("in", where), zap.Any("panic", p.value), zap.ByteString("stack", p.stack))
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.trouble.Panics++
-	e.trouble.LastPanic, e.trouble.PanicAt = fmt.Sprintf("%s: %v", where, p.value), time.Now()
 }
