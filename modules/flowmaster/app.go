@@ -38,6 +38,9 @@ type App struct {
 	// What receives the flows of other devices: NetFlow, IPFIX, sFlow.
 	CollectorsRaw []json.RawMessage `json:"collectors,omitempty" caddy:"namespace=flowmaster.collectors inline_key=protocol"`
 
+	// Where flows are sent to as IPFIX.
+	Exports []*Export `json:"exports,omitempty"`
+
 	ctx    caddy.Context
 	logger *zap.Logger
 	state  *state
@@ -96,6 +99,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if err := registerCollectorMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
+	if err := a.provisionExports(); err != nil {
 		return err
 	}
 	return a.provisionCollectors()

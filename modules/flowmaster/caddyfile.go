@@ -37,6 +37,7 @@ func init() {
 //	        rate              <datagrams per second>
 //	    }
 //	    collector netflow|sflow { ... }
+//	    export <address> { ... }
 //	}
 //
 // `flowmaster` alone measures own connections, with defaults.
@@ -87,6 +88,8 @@ func (a *App) option(name string) (parse func(*caddyfile.Dispenser) error, repea
 		return a.parseMask, false
 	case "limits":
 		return a.parseLimits, false
+	case "export":
+		return a.parseExport, true
 	case "collector":
 		return a.parseCollector, true
 	}

@@ -73,9 +73,11 @@ func collectorDesc(name, help string) *prometheus.Desc {
 
 // registerCollectorMetrics puts the counters on a configuration's registry.
 func registerCollectorMetrics(r *prometheus.Registry) error {
-	var already prometheus.AlreadyRegisteredError
-	if err := r.Register(exporterCollector{}); err != nil && !errors.As(err, &already) {
-		return fmt.Errorf("registering the metrics of collectors: %w", err)
+	for _, c := range []prometheus.Collector{exporterCollector{}, exportCollector{}} {
+		var already prometheus.AlreadyRegisteredError
+		if err := r.Register(c); err != nil && !errors.As(err, &already) {
+			return fmt.Errorf("registering the metrics of collectors: %w", err)
+		}
 	}
 	return nil
 }
