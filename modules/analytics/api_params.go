@@ -35,7 +35,8 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 		return nil, apiErrorf(http.StatusRequestURITooLong, "the parameters are longer than %d bytes", maxFormBytes)
 	}
 	if r.Method == http.MethodPost {
-		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
+		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if r.ContentLength != 0 && (err != nil || kind != "application/x-www-form-urlencoded") {
 			return nil, apiErrorf(http.StatusUnsupportedMediaType, "send the parameters as application/x-www-form-urlencoded")
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
