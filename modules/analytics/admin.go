@@ -36,7 +36,7 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 }
 
 func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
-	serveAPI(w, r, adminPath(r.URL.EscapedPath()), a.logger)
+	serveAPI(w, r, adminPath(r.URL.EscapedPath()), a.logger, nil)
 	return nil
 }
 

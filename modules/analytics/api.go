@@ -42,6 +42,8 @@ type call struct {
 	r     *http.Request
 	names map[string]string // of the path
 	form  url.Values
+	// ending is closed when the server begins to shut down; nil where nobody tells.
+	ending <-chan struct{}
 }
 
 // resources is filled by init, as the list of them is itself one of them.
@@ -76,7 +78,8 @@ func serveIndex(c *call) error {
 }
 
 // serveAPI answers a request; path is what stands after /api/. Errors are answered too.
-func serveAPI(w http.ResponseWriter, r *http.Request, path string, logger *zap.Logger) {
+// Streams end when ending is closed.
+func serveAPI(w http.ResponseWriter, r *http.Request, path string, logger *zap.Logger, ending <-chan struct{}) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -91,7 +94,7 @@ func serveAPI(w http.ResponseWriter, r *http.Request, path string, logger *zap.L
 			writeError(w, path, apiErrorf(http.StatusInternalServerError, "something went wrong inside; Caddy's log tells what"))
 		}
 	}()
-	if err := dispatch(w, r, path); err != nil {
+	if err := dispatch(w, r, path, ending); err != nil {
 		if status := statusOf(err); status >= 500 {
 			if c := logger.Check(zap.DebugLevel, "request failed"); c != nil {
 				c.Write(zap.String("path", r.URL.Path), zap.Int("status", status), zap.Error(err))
@@ -101,7 +104,7 @@ func serveAPI(w http.ResponseWriter, r *http.Request, path string, logger *zap.L
 	}
 }
 
-func dispatch(w http.ResponseWriter, r *http.Request, path string) error {
+func dispatch(w http.ResponseWriter, r *http.Request, path string, ending <-chan struct{}) error {
 	res, names, err := findResource(path)
 	if err != nil {
 		return err
@@ -124,7 +127,7 @@ func dispatch(w http.ResponseWriter, r *http.Request, path string) error {
 		}
 	}
 	apiRequests.WithLabelValues("/api/" + res.path).Inc()
-	return res.serve(&call{w: w, r: r, names: names, form: form})
+	return res.serve(&call{w: w, r: r, names: names, form: form, ending: ending})
 }
 
 // findResource finds the resource of an escaped path.

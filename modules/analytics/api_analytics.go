@@ -19,6 +19,7 @@ func analyticsResources() []*resource {
 			params: []param{{"pipeline", "Signals of this pipeline only."}, {"signal", "Signals of this name only."}},
 		},
 		summaryResource(),
+		streamResource(),
 		correlationResource(),
 		{path: "analytics/pipelines", serve: servePipelines, answer: pipelinesAnswer{}, about: "How each pipeline is doing."},
 		{path: "analytics/pipelines/{pipeline}", serve: servePipelines, answer: PipelineStatus{}, about: "How one pipeline is doing."},

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -141,17 +142,28 @@ func (r apiReply) mentions(t testing.TB, words ...string) {
 	}
 }
 
-// withApps has the API find these apps in place of Caddy's until the test ends.
-func withApps(t testing.TB, apps map[string]any) {
-	t.Helper()
-	before := findApp
+// fakeApps are found in place of Caddy's, unless it is nil.
+var fakeApps atomic.Pointer[map[string]any]
+
+func init() {
+	real := findApp
 	findApp = func(name string) (any, error) {
-		if app, ok := apps[name]; ok {
+		apps := fakeApps.Load()
+		if apps == nil {
+			return real(name)
+		}
+		if app, ok := (*apps)[name]; ok {
 			return app, nil
 		}
 		return nil, fmt.Errorf("app %s: %w", name, caddy.ErrNotConfigured)
 	}
-	t.Cleanup(func() { findApp = before })
+}
+
+// withApps has the API find these apps in place of Caddy's until the test ends.
+func withApps(t testing.TB, apps map[string]any) {
+	t.Helper()
+	before := fakeApps.Swap(&apps)
+	t.Cleanup(func() { fakeApps.Store(before) })
 }
 
 // fakeEngine is an engine over a store.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -28,6 +29,7 @@ func init() {
 type SiteAPI struct {
 	access
 	logger *zap.Logger
+	ending chan struct{}
 }
 
 // CaddyModule returns the Caddy module information.
@@ -40,6 +42,11 @@ func (s *SiteAPI) Provision(ctx caddy.Context) error {
 	s.logger = ctx.Logger()
 	if err := s.access.provision(); err != nil {
 		return fmt.Errorf("analytics_api: %w", err)
+	}
+	// Open streams would keep the server from shutting down, and a reload from coming to its end.
+	s.ending = make(chan struct{})
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		server.RegisterOnShutdown(sync.OnceFunc(func() { close(s.ending) }))
 	}
 	return nil
 }
@@ -59,7 +66,7 @@ func (s *SiteAPI) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		writeError(w, path, err)
 		return nil
 	}
-	serveAPI(w, r, path, s.logger)
+	serveAPI(w, r, path, s.logger, s.ending)
 	return nil
 }
 

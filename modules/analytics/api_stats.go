@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -138,25 +139,33 @@ const (
 )
 
 func serveStats(c *call) error {
-	a := statsAnswer{
-		Time: time.Now().UTC().Truncate(time.Millisecond), Balancer: stateRunning,
-		Pools: []statsPool{}, Backends: []statsBackend{}, Connections: []statsConnections{},
-	}
-	var pools balancerPools
-	if err := balancer.ask(c.r, "pools", &pools); err != nil {
-		a.Balancer, a.BalancerReason = stateUnavailable, reasonOf(err)
-	}
-	a.fill(pools)
+	a := newStats(c.r)
 	e, err := runningEngine()
 	if err != nil {
 		a.Analytics, a.AnalyticsReason = stateUnavailable, reasonOf(err)
 	} else {
 		report := e.StatusReport()
-		a.Analytics, a.AnalyticsStatus = report.State, &report
-		a.AnalyticsReason = strings.Join(report.Problems, "; ")
+		a.Analytics, a.AnalyticsReason, a.AnalyticsStatus = report.State, report.reason(), &report
 	}
 	return c.writeJSON(a)
 }
+
+// newStats has the balancer's part.
+func newStats(r *http.Request) statsAnswer {
+	a := statsAnswer{
+		Time: time.Now().UTC().Truncate(time.Millisecond), Balancer: stateRunning,
+		Pools: []statsPool{}, Backends: []statsBackend{}, Connections: []statsConnections{},
+	}
+	var pools balancerPools
+	if err := balancer.ask(r, "pools", &pools); err != nil {
+		a.Balancer, a.BalancerReason = stateUnavailable, reasonOf(err)
+	}
+	a.fill(pools)
+	return a
+}
+
+// reason says what is wrong, in a line.
+func (r *StatusReport) reason() string { return strings.Join(r.Problems, "; ") }
 
 // reasonOf is the text of an error without its status.
 func reasonOf(err error) string {
