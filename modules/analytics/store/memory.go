@@ -49,7 +49,7 @@ func (o MemoryOptions) withDefaults() MemoryOptions {
 // head block, since that one maps its full chunks to files and so needs a directory.
 type Memory struct {
 	*queries
-	opts   MemoryOptions
+	set    atomic.Pointer[MemoryOptions]
 	closed atomic.Bool
 
 	mu     sync.RWMutex // guards the index; taken before the mutex of a series
@@ -72,13 +72,14 @@ const sweepEvery = 10 * time.Second
 
 // NewMemory makes an empty store.
 func NewMemory(opts MemoryOptions) *Memory {
+	opts = opts.withDefaults()
 	m := &Memory{
-		opts:   opts.withDefaults(),
 		byID:   make(map[storage.SeriesRef]*memSeries),
 		byHash: make(map[uint64][]*memSeries),
 		byName: make(map[string]map[storage.SeriesRef]*memSeries),
 	}
-	m.queries = newQueries(opts.Query, storage.QueryableFunc(m.querier), m.opts.Logger,
+	m.set.Store(&opts)
+	m.queries = newQueries(opts.Query, storage.QueryableFunc(m.querier), opts.Logger,
 		func(ctx context.Context) (context.Context, func(), error) {
 			if m.closed.Load() {
 				return nil, nil, ErrClosed
@@ -87,6 +88,16 @@ func NewMemory(opts MemoryOptions) *Memory {
 		})
 	return m
 }
+
+// Apply changes the limits while the store is in use.
+func (m *Memory) Apply(opts MemoryOptions) {
+	opts.Logger = m.opts().Logger
+	opts = opts.withDefaults()
+	m.set.Store(&opts)
+	m.limit(opts.Query, opts.Logger)
+}
+
+func (m *Memory) opts() *MemoryOptions { return m.set.Load() }
 
 // Status implements Store.
 func (m *Memory) Status() Status {
@@ -104,8 +115,8 @@ func (m *Memory) Status() Status {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s.Series = len(m.byID)
-	if m.full.Load() && s.Series >= m.opts.MaxSeries {
-		s.Problem = tooManySeries(m.opts.MaxSeries)
+	if m.full.Load() && s.Series >= m.opts().MaxSeries {
+		s.Problem = tooManySeries(m.opts().MaxSeries)
 	}
 	var oldest, newest int64
 	for _, series := range m.byID {
@@ -162,7 +173,7 @@ func (m *Memory) series(ref storage.SeriesRef, ls labels.Labels) *memSeries {
 	if s := m.find(ref, hash, ls); s != nil {
 		return s
 	}
-	if len(m.byID) >= m.opts.MaxSeries {
+	if len(m.byID) >= m.opts().MaxSeries {
 		m.full.Store(true)
 		return nil
 	}
@@ -220,8 +231,8 @@ func (m *Memory) sweep(now time.Time) {
 	defer m.mu.Unlock()
 	// A clock that jumped ahead must not age everything at once.
 	end := min(now.UnixMilli(), m.newest.Load())
-	m.expire(end - m.opts.Retention.Milliseconds())
-	if m.bytes.Load() <= m.opts.MaxBytes {
+	m.expire(end - m.opts().Retention.Milliseconds())
+	if m.bytes.Load() <= m.opts().MaxBytes {
 		return
 	}
 	cut := end
@@ -233,7 +244,7 @@ func (m *Memory) sweep(now time.Time) {
 		s.mu.Unlock()
 	}
 	// Somewhat below the limit, so that not every commit has to do this again.
-	for goal := m.opts.MaxBytes / 16 * 15; cut < end && m.bytes.Load() > goal; {
+	for goal := m.opts().MaxBytes / 16 * 15; cut < end && m.bytes.Load() > goal; {
 		cut += (end-cut)/16 + 1
 		m.expire(cut)
 	}
@@ -249,7 +260,7 @@ func (m *Memory) expire(t int64) {
 		}
 		s.mu.Unlock()
 	}
-	if len(m.byID) < m.opts.MaxSeries {
+	if len(m.byID) < m.opts().MaxSeries {
 		m.full.Store(false)
 	}
 }

@@ -85,7 +85,7 @@ func (m *Memory) admit(s *memSeries, p *point, inOrder bool) (skip bool, err err
 		return false, storage.ErrDuplicateSampleForTimestamp
 	case inOrder:
 		return false, storage.ErrOutOfOrderSample
-	case s.last-p.t > m.opts.OutOfOrder.Milliseconds():
+	case s.last-p.t > m.opts().OutOfOrder.Milliseconds():
 		return false, storage.ErrTooOldSample
 	}
 	return false, nil
@@ -114,7 +114,7 @@ func (a *memAppender) Commit() error {
 			m.dropped.Add(1)
 			continue
 		}
-		if grown, err := s.append(&p.point, m.opts.MaxSamples); err != nil {
+		if grown, err := s.append(&p.point, m.opts().MaxSamples); err != nil {
 			failed = errors.Join(failed, err)
 			m.dropped.Add(1)
 		} else {
@@ -133,7 +133,7 @@ func (a *memAppender) Commit() error {
 	}
 	now := time.Now()
 	swept := m.swept.Load()
-	if m.bytes.Load() > m.opts.MaxBytes ||
+	if m.bytes.Load() > m.opts().MaxBytes ||
 		(now.Unix()-swept >= int64(sweepEvery/time.Second) || now.Unix() < swept) && m.swept.CompareAndSwap(swept, now.Unix()) {
 		m.sweep(now)
 	}

@@ -18,7 +18,7 @@ import (
 
 // queries answers PromQL over whatever holds the samples in this process.
 type queries struct {
-	set  atomic.Pointer[querySet]
+	with atomic.Pointer[querySet]
 	data storage.Queryable
 	// enter keeps the store open while a query runs, and ends the query when it closes.
 	enter func(context.Context) (ctx context.Context, leave func(), err error)
@@ -41,10 +41,10 @@ func newQueries(opts QueryOptions, data storage.Queryable, logger *slog.Logger,
 // limit changes the limits for the queries to come.
 func (q *queries) limit(opts QueryOptions, logger *slog.Logger) {
 	opts = opts.withDefaults()
-	if old := q.set.Load(); old != nil && old.QueryOptions == opts {
+	if old := q.with.Load(); old != nil && old.QueryOptions == opts {
 		return
 	}
-	q.set.Store(&querySet{opts, promql.NewEngine(promql.EngineOpts{
+	q.with.Store(&querySet{opts, promql.NewEngine(promql.EngineOpts{
 		Logger:               logger,
 		MaxSamples:           opts.MaxSamples,
 		Timeout:              opts.Timeout,
@@ -65,7 +65,7 @@ func (q *queries) Instant(ctx context.Context, expr string, at time.Time) (promq
 		return nil, nil, err
 	}
 	defer leave()
-	query, err := q.set.Load().engine.NewInstantQuery(ctx, q.data, nil, expr, at)
+	query, err := q.with.Load().engine.NewInstantQuery(ctx, q.data, nil, expr, at)
 	if err != nil {
 		return nil, nil, queryError(ctx, err)
 	}
@@ -86,7 +86,7 @@ func (q *queries) Instant(ctx context.Context, expr string, at time.Time) (promq
 
 // Range implements Querier.
 func (q *queries) Range(ctx context.Context, expr string, from, to time.Time, step time.Duration) (promql.Matrix, annotations.Annotations, error) {
-	if err := q.set.Load().checkRange(from, to, step); err != nil {
+	if err := q.with.Load().checkRange(from, to, step); err != nil {
 		return nil, nil, err
 	}
 	ctx, leave, err := q.enter(ctx)
@@ -94,7 +94,7 @@ func (q *queries) Range(ctx context.Context, expr string, from, to time.Time, st
 		return nil, nil, err
 	}
 	defer leave()
-	query, err := q.set.Load().engine.NewRangeQuery(ctx, q.data, nil, expr, from, to, step)
+	query, err := q.with.Load().engine.NewRangeQuery(ctx, q.data, nil, expr, from, to, step)
 	if err != nil {
 		return nil, nil, queryError(ctx, err)
 	}
@@ -206,7 +206,7 @@ func (q *queries) open(ctx context.Context, from, to time.Time) (context.Context
 		leave()
 		return nil, nil, nil, fmt.Errorf("reading the store: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, q.set.Load().Timeout)
+	ctx, cancel := context.WithTimeout(ctx, q.with.Load().Timeout)
 	return ctx, data, func() {
 		cancel()
 		_ = data.Close()
