@@ -19,7 +19,8 @@ type estimate struct {
 	weight  float64       // of the newest sample in both
 	seen    uint64        // samples ever
 	last    time.Duration // when the newest sample was taken
-	doubt   time.Duration // how long a slow speed is believed without a new sample
+	doubt   time.Duration // how long a slow speed is believed that was confirmed
+	hope    hope          // what speaks against it since
 	ok, all float64       // decayed counts of good and of all outcomes
 	counted time.Duration // when ok and all were last decayed
 
@@ -58,8 +59,6 @@ const (
 	residualMost = 8
 	// usualRises is how slowly the usual speed follows a backend that has become slow.
 	usualRises = time.Minute
-	// doubtLeast and doubtMost bound how long a slow speed is believed without a new sample.
-	doubtLeast, doubtMost = 250 * time.Millisecond, 12 * time.Second
 	// newestMost is the most that one sample weighs, however long the pause before it: a
 	// lucky one must not clear a slow backend.
 	newestMost = 0.3
@@ -118,7 +117,9 @@ func (e *estimate) outrun(s *sample, relative float64) {
 
 func (e *estimate) update(x float64, at time.Duration) {
 	e.seen++
-	e.believe(x, at)
+	if e.believe(x, at) {
+		return
+	}
 	a := max(1/float64(e.seen), 1.0/speedSamples,
 		min(newestMost, -math.Expm1(-float64(at-e.last)/float64(speedMemory))))
 	d := x - e.speed
@@ -126,20 +127,6 @@ func (e *estimate) update(x float64, at time.Duration) {
 	e.spread += a * (math.Abs(d) - e.spread)
 	e.weight = a
 	e.last = at
-}
-
-// believe sets how long a slow speed is believed without a new sample. Each sample after
-// a pause that confirms it makes that longer, so that a backend that stays slow is asked
-// ever less often; one that does not is soon followed by the next.
-func (e *estimate) believe(x float64, at time.Duration) {
-	switch {
-	case e.speed < slowerNoise:
-		e.doubt = speedMemory
-	case x < slowerNoise:
-		e.doubt = max(e.doubt/4, doubtLeast)
-	case at-e.last > e.doubt/4:
-		e.doubt = min(e.doubt*3/2, doubtMost)
-	}
 }
 
 // apart returns the speed, or the pool's median when the two cannot be told apart: what

@@ -235,6 +235,37 @@ func TestScenariosWithoutHedges(t *testing.T) {
 	}
 }
 
+// A backend that was slow for a while gets its part of the load again soon after, also
+// when the others could carry all of it.
+func TestRecoveredBackendIsUsedAgain(t *testing.T) {
+	var returns []time.Duration
+	for seed := range uint64(6) {
+		s := testbed.Scenario{Name: "idle", Balancers: 1, Load: testbed.Load{
+			Rate: 200, Duration: 30 * time.Second, Service: testbed.Exponential(30 * time.Millisecond), Seed: seed,
+		}}
+		for i := range 4 {
+			s.Backends = append(s.Backends, testbed.BackendConfig{Name: string(rune('a' + i)), Workers: 4, Seed: seed + uint64(i)})
+		}
+		s.Backends[2].Faults = []testbed.Fault{{Kind: testbed.Slow, At: 5 * time.Second, For: 10 * time.Second, Factor: 30}}
+		got, err := testbed.Simulate(s, testbed.SimConfig{Balancer: func(s *testbed.Sim, _ int) testbed.SimBalancer {
+			return newSimBalancer(s, balance.DefaultOptions())
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range s.Reactions(got.Backends) {
+			t.Logf("seed %d: stopped after %v, returned after %v; p99 %v", seed, r.Stop, r.Return, got.Quantile(.99))
+			if r.Return < 0 || r.Return > 12*time.Second {
+				t.Errorf("seed %d: it has half of its share again after %v, want 12 s at most", seed, r.Return)
+			}
+			returns = append(returns, r.Return)
+		}
+	}
+	if slices.Sort(returns); returns[len(returns)/2] > 6*time.Second {
+		t.Errorf("it has half of its share again after %v, want half of these within 6 s", returns)
+	}
+}
+
 func TestEqualBackendsShareEqually(t *testing.T) {
 	_, _, _, backends := trial(t, "equal-60", 3, true)
 	total := 0

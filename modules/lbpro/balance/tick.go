@@ -48,6 +48,11 @@ func (p *Pool) Tick(now, every time.Duration) {
 	if !held {
 		p.listen(all, o, now)
 	}
+	if o.Hedge && !held && p.Active() > 0 {
+		for _, b := range all {
+			p.recheck(b, now, median)
+		}
+	}
 	p.width = p.medianWidth(all)
 	for _, b := range all {
 		p.publish(b, o, now, median)
@@ -184,7 +189,7 @@ func (p *Pool) publish(b *Backend, o Options, now time.Duration, median float64)
 		if b.waiting.Load() == 0 && cost > median {
 			// Nobody has asked it lately: what was slow may be well again. One
 			// request at a time finds out, so its width counts as 1 until then.
-			k := math.Exp(-float64(now-e.last) / float64(e.doubt))
+			k := math.Exp(-float64(now-e.last) / float64(e.patience()))
 			cost = median + (cost-median)*k
 			if k < 0.7 {
 				width = 1
