@@ -127,6 +127,11 @@ func (r *Result) adjust() {
 		}
 	}
 	r.tests = len(tested)
+	r.sort()
+}
+
+// sort brings the records into their order: strongest evidence first.
+func (r *Result) sort() {
 	slices.SortStableFunc(r.records, func(a, b record) int {
 		return cmp.Or(cmp.Compare(a.q, b.q), cmp.Compare(a.p, b.p), cmp.Compare(math.Abs(b.r), math.Abs(a.r)),
 			cmp.Compare(b.n, a.n))

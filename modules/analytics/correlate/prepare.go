@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -97,30 +98,44 @@ func (a *Analysis) LeftOut() []LeftOut {
 }
 
 // parallel calls the functions that start returns, one for each worker, with 0 to
-// n−1, and reports progress.
+// n−1, and reports progress. A panic of a worker is one of the caller, who may recover:
+// in a goroutine of its own it would end the process.
 func (a *Analysis) parallel(ctx context.Context, n int, start func() func(i int)) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	done := 0
+	report := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		done++
+		a.opts.Progress(done, n)
+	}
+	var failed atomic.Pointer[string]
 	for range min(a.opts.Workers, n) {
 		wg.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					text := fmt.Sprintf("%v\n%s", v, debug.Stack())
+					failed.CompareAndSwap(nil, &text)
+				}
+			}()
 			work := start()
-			for ctx.Err() == nil {
+			for ctx.Err() == nil && failed.Load() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= n {
 					return
 				}
 				work(i)
 				if a.opts.Progress != nil {
-					mu.Lock()
-					done++
-					a.opts.Progress(done, n)
-					mu.Unlock()
+					report()
 				}
 			}
 		})
 	}
 	wg.Wait()
+	if text := failed.Load(); text != nil {
+		panic(*text)
+	}
 	return context.Cause(ctx)
 }
