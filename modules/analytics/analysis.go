@@ -24,6 +24,9 @@ type analysisOptions struct {
 	level float64
 }
 
+// mostAnalysedSeries bounds maxSeries: all pairs of as many take 60 MB.
+const mostAnalysedSeries = 2000
+
 // Bounds of what a report lists. What is beyond is counted.
 const (
 	maxReportPairs = 500
@@ -59,6 +62,7 @@ func newAnalyses(o analysisOptions) *analyses {
 	if o.maxSeries == 0 {
 		o.maxSeries = correlate.DefaultMaxSeries
 	}
+	o.maxSeries = max(min(o.maxSeries, mostAnalysedSeries), 2)
 	if o.maxPairs == 0 {
 		o.maxPairs = 10000
 	}

@@ -88,7 +88,7 @@ type MatrixReport struct {
 	// stands together.
 	Series []SeriesInfo `json:"series"`
 	// R is a row for each series; null where the two share too few samples.
-	R           []Coefficients `json:"r"`
+	R           []Coefficients `json:"r,omitempty"`
 	Tests       int            `json:"tests"`
 	Significant int            `json:"significant"`
 	Pairs       []PairReport   `json:"pairs"` // surest first, at most 500

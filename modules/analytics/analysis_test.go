@@ -17,21 +17,21 @@ import (
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
 )
 
-// plant is a world of cells in which latency follows retransmissions by two cells, traffic
+// world is one of cells in which latency follows retransmissions by two cells, traffic
 // moves bytes and errors at once, and the rest goes its own way.
-type plant struct {
+type world struct {
 	infos  []SeriesInfo
 	values [][]float64
 	step   time.Duration
 	start  time.Time
 }
 
-const plantLag = 2
+const worldLag = 2
 
-func newPlant(seed uint64, n int) *plant {
+func newWorld(seed uint64, n int) *world {
 	rng := rand.New(rand.NewPCG(seed, 9))
 	ar := func(phi float64) []float64 {
-		x, v := make([]float64, n+plantLag), 0.0
+		x, v := make([]float64, n+worldLag), 0.0
 		for i := range x {
 			v = phi*v + rng.NormFloat64()
 			x[i] = v
@@ -49,7 +49,7 @@ func newPlant(seed uint64, n int) *plant {
 		return out
 	}
 	retransmits, traffic := ar(.6), ar(.7)
-	p := &plant{step: 10 * time.Second, start: time.Unix(1.7e9, 0).UTC()}
+	p := &world{step: 10 * time.Second, start: time.Unix(1.7e9, 0).UTC()}
 	add := func(pipeline, signal, unit string, good Direction, values []float64) {
 		labels := map[string]string{"pool": "web"}
 		p.infos = append(p.infos, SeriesInfo{
@@ -57,7 +57,7 @@ func newPlant(seed uint64, n int) *plant {
 		})
 		p.values = append(p.values, values)
 	}
-	add(pipelineNetwork, "retransmit_ratio", "ratio", Down, noise(retransmits[plantLag:], .3))
+	add(pipelineNetwork, "retransmit_ratio", "ratio", Down, noise(retransmits[worldLag:], .3))
 	add(pipelineNetwork, "throughput", "bytes/second", Up, noise(traffic, .3))
 	add(pipelineNetwork, "rtt", "seconds", Down, noise(ar(.9), 0))
 	add(pipelineBalancer, "pool_response_p95_seconds", "seconds", Down, noise(retransmits, .5))
@@ -68,7 +68,7 @@ func newPlant(seed uint64, n int) *plant {
 }
 
 // frame is the world's cells from lo to hi.
-func (p *plant) frame(lo, hi int) *window.Frame {
+func (p *world) frame(lo, hi int) *window.Frame {
 	f := &window.Frame{Grid: window.Grid{Start: p.start.Add(time.Duration(lo) * p.step), Step: p.step, N: hi - lo}}
 	for i, info := range p.infos {
 		f.Signals = append(f.Signals, window.Signal{Name: info.Name, Values: p.values[i][lo:hi]})
@@ -76,7 +76,7 @@ func (p *plant) frame(lo, hi int) *window.Frame {
 	return f
 }
 
-func (p *plant) run(t *testing.T, s *analyses, lo, hi int) {
+func (p *world) run(t *testing.T, s *analyses, lo, hi int) {
 	t.Helper()
 	if err := s.run(t.Context(), p.frame(lo, hi), p.infos, p.start.Add(time.Duration(hi)*p.step)); err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func (p *plant) run(t *testing.T, s *analyses, lo, hi int) {
 
 func TestMatrixFollowsTheWindow(t *testing.T) {
 	const n = 400
-	p, s := newPlant(1, 800), newAnalyses(analysisOptions{})
+	p, s := newWorld(1, 800), newAnalyses(analysisOptions{})
 	p.run(t, s, 0, n)
 	first := s.matrix()
 	fits := map[time.Time]bool{first.FittedAt: true}
@@ -120,7 +120,7 @@ func TestMatrixFollowsTheWindow(t *testing.T) {
 
 // TestMatrixTakesNewSeries has series come and go, and the clock set.
 func TestMatrixTakesNewSeries(t *testing.T) {
-	p, s := newPlant(2, 500), newAnalyses(analysisOptions{})
+	p, s := newWorld(2, 500), newAnalyses(analysisOptions{})
 	all := p.infos
 	p.infos = all[:5]
 	p.run(t, s, 0, 300)
@@ -147,7 +147,7 @@ func TestMatrixTakesNewSeries(t *testing.T) {
 }
 
 func TestLaggedFindsTheNetworkFault(t *testing.T) {
-	p, s := newPlant(3, 700), newAnalyses(analysisOptions{})
+	p, s := newWorld(3, 700), newAnalyses(analysisOptions{})
 	p.run(t, s, 0, 700)
 	r := s.lagged()
 	if r.Network != 3 || r.Balancer != 3 || r.Tests != 6 || r.Count != 1 || r.MaxLag != 300 {
@@ -165,7 +165,7 @@ func TestLaggedFindsTheNetworkFault(t *testing.T) {
 	if fault == nil || traffic == nil || len(r.Pairs) > 3 {
 		t.Fatalf("%+v", r.Pairs)
 	}
-	if fault.LagSeconds != 10*plantLag || fault.R < .5 || fault.XUnit != "ratio" || fault.YUnit != "seconds" || fault.N < 500 || fault.Q > 1e-6 ||
+	if fault.LagSeconds != 10*worldLag || fault.R < .5 || fault.XUnit != "ratio" || fault.YUnit != "seconds" || fault.N < 500 || fault.Q > 1e-6 ||
 		!strings.Contains(fault.Text, "associated with") || !strings.Contains(fault.Text, "20 s later") {
 		t.Errorf("%+v", fault)
 	}
@@ -190,7 +190,7 @@ func TestLaggedFindsTheNetworkFault(t *testing.T) {
 }
 
 func TestLaggedWithoutNetworkSaysSo(t *testing.T) {
-	p, s := newPlant(4, 100), newAnalyses(analysisOptions{})
+	p, s := newWorld(4, 100), newAnalyses(analysisOptions{})
 	p.infos, p.values = p.infos[3:], p.values[3:]
 	p.run(t, s, 0, 100)
 	if r := s.lagged(); r.Tests != 0 || len(r.Caveats) != 1 || !strings.Contains(r.Caveats[0], pipelineNetwork) {
@@ -199,7 +199,7 @@ func TestLaggedWithoutNetworkSaysSo(t *testing.T) {
 }
 
 func TestAnalysesAreBounded(t *testing.T) {
-	p, s := newPlant(5, 300), newAnalyses(analysisOptions{maxSeries: 4, maxPairs: 2})
+	p, s := newWorld(5, 300), newAnalyses(analysisOptions{maxSeries: 4, maxPairs: 2})
 	p.run(t, s, 0, 300)
 	if m := s.matrix(); len(m.Series) != 4 || m.Count != 3 || m.Tests != 6 || len(m.Caveats) == 0 {
 		t.Errorf("%d series, %d left out: %v", len(m.Series), m.Count, m.Caveats)
@@ -210,13 +210,10 @@ func TestAnalysesAreBounded(t *testing.T) {
 	if r := s.trends(); len(r.Trends) != 4 || r.Count != 3 {
 		t.Errorf("%d trends, %d left out", len(r.Trends), r.Count)
 	}
-	if _, err := s.correlateFrame(t.Context(), &window.Frame{Grid: window.Grid{N: maxRequestWork}, Signals: make([]window.Signal, 4)}, nil, CorrelateRequest{}); !errors.Is(err, errTooMuch) {
-		t.Errorf("%v", err)
-	}
 }
 
 func TestAnalysesSurvivePanics(t *testing.T) {
-	p, s := newPlant(6, 300), newAnalyses(analysisOptions{})
+	p, s := newWorld(6, 300), newAnalyses(analysisOptions{})
 	p.run(t, s, 0, 200)
 	matrix := s.matrix()
 	// A series too short fails where the frame is cut; one too many where pools are looked
@@ -241,7 +238,7 @@ func TestAnalysesSurvivePanics(t *testing.T) {
 }
 
 func TestAnalysesStopWhenCancelled(t *testing.T) {
-	p, s := newPlant(7, 300), newAnalyses(analysisOptions{})
+	p, s := newWorld(7, 300), newAnalyses(analysisOptions{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.run(ctx, p.frame(0, 300), p.infos, p.start); !errors.Is(err, context.Canceled) {
@@ -249,9 +246,6 @@ func TestAnalysesStopWhenCancelled(t *testing.T) {
 	}
 	if s.matrix() != nil || s.lagged() != nil || s.trends() != nil {
 		t.Error("a report of work that was broken off")
-	}
-	if _, err := s.correlateFrame(ctx, p.frame(0, 300), p.infos, CorrelateRequest{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
 	}
 }
 
@@ -263,7 +257,7 @@ func TestAnalysesOfNothing(t *testing.T) {
 			t.Fatalf("%d cells: %v", n, err)
 		}
 	}
-	p := newPlant(8, 25)
+	p := newWorld(8, 25)
 	p.run(t, s, 0, 25)
 	if m := s.matrix(); m.Tests != 0 || len(m.Caveats) == 0 || !strings.Contains(m.Caveats[0], "not enough data") {
 		t.Errorf("%+v", m)
@@ -277,7 +271,7 @@ func TestAnalysesOfNothing(t *testing.T) {
 
 // TestReportsAreReadWhileAnalysesRun is for the race detector.
 func TestReportsAreReadWhileAnalysesRun(t *testing.T) {
-	p, s := newPlant(9, 200), newAnalyses(analysisOptions{})
+	p, s := newWorld(9, 200), newAnalyses(analysisOptions{})
 	p.run(t, s, 0, 100)
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
@@ -305,55 +299,8 @@ func TestReportsAreReadWhileAnalysesRun(t *testing.T) {
 	readers.Wait()
 }
 
-func TestCorrelateOnDemand(t *testing.T) {
-	p, s := newPlant(10, 600), newAnalyses(analysisOptions{})
-	latency := p.infos[3].Name
-	r, err := s.correlateFrame(t.Context(), p.frame(0, 600), p.infos, CorrelateRequest{Target: latency, Control: p.infos[5].Name, MaxLag: 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(r.Pairs) != 1 || r.Pairs[0].X != p.infos[0].Name || r.Pairs[0].Y != latency || math.Abs(r.Pairs[0].LagSeconds-20) > 10 || r.Pairs[0].XUnit != "ratio" || r.Summary.MaxLag != 200 {
-		t.Errorf("%+v", r)
-	}
-	r, err = s.correlateFrame(t.Context(), p.frame(0, 600), p.infos, CorrelateRequest{All: true, Limit: 4, Method: "spearman"})
-	if err != nil || len(r.Pairs) != 4 || r.Truncated != 17 || !strings.Contains(r.Pairs[0].Method, "spearman") {
-		t.Errorf("%v, %+v", err, r)
-	}
-	for _, q := range []CorrelateRequest{{Target: "none"}, {Control: "none"}, {Method: "kendall"}, {Level: 2}, {MaxLag: -7}} {
-		if _, err := s.correlateFrame(t.Context(), p.frame(0, 600), p.infos, q); !errors.Is(err, correlate.ErrOptions) {
-			t.Errorf("%+v: %v", q, err)
-		}
-	}
-}
-
-func TestCompareOnDemand(t *testing.T) {
-	p, s := newPlant(11, 400), newAnalyses(analysisOptions{})
-	for i := 350; i < 400; i++ {
-		p.values[3][i] += 8 // latency
-		p.values[1][i] += 8 // throughput
-	}
-	at := func(i int) time.Time { return p.start.Add(time.Duration(i) * p.step) }
-	r, err := s.compareFrame(t.Context(), p.frame(0, 400), p.infos,
-		correlate.Range{From: at(0), To: at(349)}, correlate.Range{From: at(350), To: at(399)}, 0, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(r.Changes) != 3 || r.Truncated != 4 || r.Significant != 2 {
-		t.Fatalf("%+v", r)
-	}
-	for _, c := range r.Changes[:2] {
-		want := map[string]Course{p.infos[3].Name: Worse, p.infos[1].Name: Better}[c.Name]
-		if c.Course != want || c.Effect < .8 || c.Unit == "" || c.Focus-c.Baseline < 5 {
-			t.Errorf("%+v, want %s", c, want)
-		}
-	}
-	if _, err := s.compareFrame(t.Context(), p.frame(0, 400), p.infos, correlate.Range{From: at(0), To: at(349)}, correlate.Range{From: at(300), To: at(399)}, 0, 0); !errors.Is(err, correlate.ErrOptions) {
-		t.Errorf("%v", err)
-	}
-}
-
 func TestTrendsKnowWhatIsGood(t *testing.T) {
-	p, s := newPlant(12, 400), newAnalyses(analysisOptions{})
+	p, s := newWorld(12, 400), newAnalyses(analysisOptions{})
 	for i := range 400 {
 		p.values[4][i] = float64(i)/10 + math.Sin(float64(i*i))
 	}
@@ -369,7 +316,7 @@ func TestTrendsKnowWhatIsGood(t *testing.T) {
 func BenchmarkAnalyses(b *testing.B) {
 	const n, series, every = 600, 1000, 15
 	rng := rand.New(rand.NewPCG(1, 1))
-	p := &plant{step: time.Second, start: time.Unix(1.7e9, 0)}
+	p := &world{step: time.Second, start: time.Unix(1.7e9, 0)}
 	total := n + every*600
 	for i := range series {
 		x, v := make([]float64, total), 0.0

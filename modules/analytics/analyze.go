@@ -22,6 +22,7 @@ type AnalysisStatus struct {
 	TookSeconds     float64   `json:"took_seconds"`
 	Series          int       `json:"series"`
 	Points          int       `json:"points"`
+	LeftOut         int       `json:"left_out"` // series of which nothing can be said, or beyond the limit
 	LastError       string    `json:"last_error,omitempty"`
 	Next            time.Time `json:"next,omitzero"`
 }
@@ -97,10 +98,11 @@ func (e *engine) finishAnalysis(at time.Time, took time.Duration, over uint64, e
 func (e *engine) analyzeOnce(ctx context.Context, at time.Time) error {
 	f, infos := e.frame(at.Add(-analysisPoints*time.Duration(e.app.CollectInterval)), at)
 	e.analysis.update(func(s *AnalysisStatus) { s.Series, s.Points = len(infos), f.Grid.N })
-	if e.runAnalyses == nil {
-		return nil
+	err := e.analyses.run(ctx, f, infos, at)
+	if m := e.analyses.matrix(); m != nil {
+		e.analysis.update(func(s *AnalysisStatus) { s.LeftOut = m.Count })
 	}
-	return e.runAnalyses(ctx, f, infos, at)
+	return err
 }
 
 func (a *analysisRun) update(f func(*AnalysisStatus)) {

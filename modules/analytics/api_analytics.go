@@ -23,7 +23,7 @@ func analyticsResources() []*resource {
 		correlationResource(),
 		{path: "analytics/pipelines", serve: servePipelines, answer: pipelinesAnswer{}, about: "How each pipeline is doing."},
 		{path: "analytics/pipelines/{pipeline}", serve: servePipelines, answer: PipelineStatus{}, about: "How one pipeline is doing."},
-	}, changeResources()...)
+	}, slices.Concat(liveResources(), changeResources())...)
 }
 
 func serveStatus(c *call) error {

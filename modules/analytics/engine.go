@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
-	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
 )
 
 // engine is what runs while an App is started. It is made with the App and starts
@@ -36,8 +35,8 @@ type engine struct {
 	store   store.Store
 	trouble trouble
 
-	analysis    analysisRun
-	runAnalyses func(ctx context.Context, f *window.Frame, infos []SeriesInfo, now time.Time) error
+	analysis analysisRun
+	analyses *analyses
 }
 
 // trouble is what went wrong beside collecting and evaluating.
@@ -70,6 +69,7 @@ var (
 
 func newEngine(a *App, p StoreProvider, sources []Source) *engine {
 	e := &engine{app: a, provider: p, steps: newSteps(), logger: a.logger, phase: phaseStopped}
+	e.analyses = newAnalyses(analysisOptions{maxSeries: a.MaxSeries})
 	for _, s := range sources {
 		e.sources = append(e.sources, newSourceRun(e, s))
 	}
