@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,6 +93,11 @@ func (c *apiCaddy) ask(method, url, body string, change func(*http.Request)) api
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	res, err := client.Do(r)
+	for n := 0; err != nil && n < 50 && body == "" && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)); n++ {
+		// While Caddy swaps listeners on one port the kernel resets connections that the old
+		// one has not accepted; clients ask again.
+		res, err = client.Do(r)
+	}
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -168,7 +174,6 @@ func withApps(t testing.TB, apps map[string]any) {
 
 // fakeEngine is an engine over a store.
 type fakeEngine struct {
-	apiEngine
 	store  store.Store
 	limits QueryLimits
 	report *StatusReport
@@ -354,3 +359,6 @@ func (s *testStore) putUp(t testing.TB, at time.Time) {
 		t.Fatal(err)
 	}
 }
+
+// Interface guards
+var _ apiEngine = (*fakeEngine)(nil)

@@ -3,6 +3,7 @@ package analytics
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -317,7 +318,8 @@ func TestPromClient(t *testing.T) {
 	if m, err = v1.Metadata(t.Context(), "", "3"); err != nil || len(m) != 3 {
 		t.Errorf("metadata of three metrics: %+v: %v", m, err)
 	}
-	if _, _, _, err := v1.Query(t.Context(), "sum(", time.Now()); err == nil || err.(*promv1.Error).Type != promv1.ErrBadData {
+	var bad *promv1.Error
+	if _, _, _, err := v1.Query(t.Context(), "sum(", time.Now()); !errors.As(err, &bad) || bad.Type != promv1.ErrBadData {
 		t.Errorf("error: %v", err)
 	}
 }
