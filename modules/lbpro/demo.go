@@ -17,6 +17,7 @@ type demoOptions struct {
 	duration            time.Duration // 0: until the context ends
 	rate                float64       // requests a second, to each side
 	httpPort, adminPort int           // 0: any free port
+	apiPort             int           // of the analytics, the same
 	stock               bool          // run stock reverse_proxy beside it
 }
 
@@ -34,13 +35,14 @@ func demoCommand() *cobra.Command {
 	o := demoOptions{rate: demoRate, stock: true}
 	var length durationFlag
 	cmd := &cobra.Command{
-		Use:   "demo [--duration D] [--rate N] [--http-port P] [--admin-port P]",
+		Use:   "demo [--duration D] [--rate N] [--http-port P] [--admin-port P] [--api-port P]",
 		Short: "Shows the balancer at work: backends, one misbehaving, load, and a live table",
 		Long: `
 Starts four backends, one of which misbehaves on a schedule, Caddy with the handler
 lbpro before them, and a load, and shows in a live table what becomes of it. Beside
 it the same load goes through stock reverse_proxy to four backends that misbehave in
-the same way. All of it runs in this process on loopback, without root, and ends with
+the same way. Where the build has them, flowmaster and analytics watch, and their API
+answers. All of it runs in this process on loopback, without root, and ends with
 Ctrl-C.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -57,6 +59,7 @@ Ctrl-C.`,
 	cmd.Flags().Float64Var(&o.rate, "rate", o.rate, "Requests a second to each side")
 	cmd.Flags().IntVar(&o.httpPort, "http-port", 0, "Port of the balancer; 0 takes a free one")
 	cmd.Flags().IntVar(&o.adminPort, "admin-port", 0, "Port of the admin API; 0 takes a free one")
+	cmd.Flags().IntVar(&o.apiPort, "api-port", 0, "Port of the analytics API, in a build that has it; 0 takes a free one")
 	cmd.Flags().BoolVar(&o.stock, "stock", o.stock, "Also run stock reverse_proxy, for comparison")
 	return cmd
 }
@@ -65,7 +68,7 @@ func (o demoOptions) validate() error {
 	if !(o.rate >= 1 && o.rate <= demoRateMost) {
 		return fmt.Errorf("--rate is %v: it must be from 1 to %d requests a second", o.rate, demoRateMost)
 	}
-	for name, p := range map[string]int{"--http-port": o.httpPort, "--admin-port": o.adminPort} {
+	for name, p := range map[string]int{"--http-port": o.httpPort, "--admin-port": o.adminPort, "--api-port": o.apiPort} {
 		if p < 0 || p > 65535 {
 			return fmt.Errorf("%s is %d: it must be from 1 to 65535, or 0 for a free port", name, p)
 		}
@@ -104,6 +107,9 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) (err error) {
 	frame := demoFrame
 	if !s.live {
 		frame = demoLine
+	}
+	if !s.live {
+		s.print(view.addresses())
 	}
 	s.open()
 	err = every(ctx, frame, func() error {

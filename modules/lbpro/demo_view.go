@@ -145,12 +145,27 @@ func (v *demoView) frame(color bool, width int) []string {
 		}
 		lines = append(lines, paint(left(text)))
 	}
+	lines = append(lines, "", paint(styled("from another terminal:", dim)))
+	for _, a := range v.addresses() {
+		lines = append(lines, paint(left("  "+a)))
+	}
+	return lines
+}
+
+// addresses are what to look at while it runs.
+func (v *demoView) addresses() []string {
 	admin := v.world.admin
-	return append(lines, "",
-		paint(styled("from another terminal:", dim)),
-		paint(left("  caddy lbpro status --why --address "+admin)),
-		paint(left("  curl http://"+v.world.sides[0].addr+"/       curl http://"+admin+"/metrics")),
-	)
+	lines := []string{
+		"caddy lbpro status --why --address " + admin,
+		"curl http://" + v.world.sides[0].addr + "/       curl http://" + admin + "/metrics",
+	}
+	if api := v.world.api; api != "" {
+		lines = append(lines,
+			"caddy analytics check --address "+admin,
+			"curl http://"+api+"/api/stats       curl http://"+api+"/api/analytics/summary       curl http://"+api+"/api/analytics/correlation",
+		)
+	}
+	return lines
 }
 
 // headline says what goes wrong now.

@@ -28,6 +28,7 @@ type demoSide struct {
 type demoWorld struct {
 	sides []*demoSide // lbpro first
 	admin string      // address of the admin API
+	api   string      // address of the analytics API; empty in a build without it
 }
 
 const (
@@ -90,7 +91,15 @@ func (w *demoWorld) start(o demoOptions) (err error) {
 		w.sides[1].addr = stock
 		env["DEMO_STOCK_BACKENDS"] = strings.Join(w.sides[1].cluster.Addrs(), " ")
 	}
-	config, err := adaptWith(democonfig.Demo, env)
+	text := democonfig.DemoAlone
+	if builtWith("flowmaster", "analytics", "http.handlers.analytics_api") {
+		text = democonfig.Demo
+		if w.api, err = loopback(o.apiPort); err != nil {
+			return err
+		}
+		env["DEMO_API_PORT"] = port(w.api)
+	}
+	config, err := adaptWith(text, env)
 	if err != nil {
 		return err
 	}
@@ -101,6 +110,16 @@ func (w *demoWorld) start(o demoOptions) (err error) {
 		s.crowd = newCrowd("http://" + s.addr)
 	}
 	return nil
+}
+
+// builtWith reports whether this build has all the modules.
+func builtWith(modules ...string) bool {
+	for _, id := range modules {
+		if _, err := caddy.GetModule(id); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // loopback returns an address of loopback: with the port, or a free one for 0.
