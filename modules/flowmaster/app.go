@@ -41,6 +41,9 @@ type App struct {
 	// Where flows are sent to as IPFIX.
 	Exports []*Export `json:"exports,omitempty"`
 
+	// What of the host's network is read. Default: everything.
+	Host *Host `json:"host,omitempty"`
+
 	ctx    caddy.Context
 	logger *zap.Logger
 	state  *state
@@ -101,6 +104,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := registerCollectorMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
+	a.parts = append(a.parts, hostPart{a.Host})
 	if err := a.provisionExports(); err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ func init() {
 //	    }
 //	    collector netflow|sflow { ... }
 //	    export <address> { ... }
+//	    host off|{ ... }
 //	}
 //
 // `flowmaster` alone measures own connections, with defaults.
@@ -88,6 +89,8 @@ func (a *App) option(name string) (parse func(*caddyfile.Dispenser) error, repea
 		return a.parseMask, false
 	case "limits":
 		return a.parseLimits, false
+	case "host":
+		return a.parseHost, false
 	case "export":
 		return a.parseExport, true
 	case "collector":

@@ -73,7 +73,7 @@ func collectorDesc(name, help string) *prometheus.Desc {
 
 // registerCollectorMetrics puts the counters on a configuration's registry.
 func registerCollectorMetrics(r *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{exporterCollector{}, exportCollector{}} {
+	for _, c := range []prometheus.Collector{exporterCollector{}, exportCollector{}, hostCollector{}} {
 		var already prometheus.AlreadyRegisteredError
 		if err := r.Register(c); err != nil && !errors.As(err, &already) {
 			return fmt.Errorf("registering the metrics of collectors: %w", err)

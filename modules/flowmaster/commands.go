@@ -22,5 +22,5 @@ and sFlow datagrams from files.`,
 }
 
 func subcommands() []*cobra.Command {
-	return []*cobra.Command{decodeCommand()}
+	return []*cobra.Command{statusCommand(), topCommand(), decodeCommand()}
 }

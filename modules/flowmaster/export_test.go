@@ -16,20 +16,20 @@ import (
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
 )
 
-// listener decodes what an export sends.
-type listener struct {
+// ipfixListener decodes what an export sends.
+type ipfixListener struct {
 	decoder *decode.Decoder
 	store   *decode.Store
 	records []flow.Record
 	errs    []error
 }
 
-func newListener() *listener {
+func newIPFIXListener() *ipfixListener {
 	s := decode.NewStore(decode.Limits{})
-	return &listener{decoder: decode.NewDecoder(s), store: s}
+	return &ipfixListener{decoder: decode.NewDecoder(s), store: s}
 }
 
-func (l *listener) take(b []byte) {
+func (l *ipfixListener) take(b []byte) {
 	var err error
 	l.records, _, err = l.decoder.Decode(l.records, decode.Packet{Exporter: netip.MustParseAddr("127.0.0.1"), Received: time.Now(), Payload: b})
 	if err != nil {
@@ -38,7 +38,7 @@ func (l *listener) take(b []byte) {
 }
 
 // lost is what is missing by the sequence numbers, and how many sets had no template.
-func (l *listener) lost() (lost, unknown uint64) {
+func (l *ipfixListener) lost() (lost, unknown uint64) {
 	for _, e := range l.store.Exporters() {
 		lost += e.Counters.Lost + e.Counters.Restarts + e.Counters.Late
 		unknown += e.Counters.UnknownSets
@@ -81,7 +81,7 @@ func TestExportOverUDP(t *testing.T) {
 	list := flows(n)
 	list = append(list, flow.Record{Leg: flow.LegObserved}) // not our own
 	e.Take(list)
-	l := newListener()
+	l := newIPFIXListener()
 	b := make([]byte, 65536)
 	read := func() {
 		t.Helper()
@@ -172,14 +172,14 @@ func TestExportOverTCPConnectsAgain(t *testing.T) {
 		return conn > 0 || len(messages) < 2 // the first is broken off
 	})
 	e := newExport(t, &Export{To: "tcp/" + ln.Addr().String()})
-	sessions := map[int]*listener{}
+	sessions := map[int]*ipfixListener{}
 	total := 0
 	for total < 500 {
 		e.Take(flows(50))
 		select {
 		case m := <-messages:
 			if sessions[m.conn] == nil {
-				sessions[m.conn] = newListener()
+				sessions[m.conn] = newIPFIXListener()
 				if seq := binary.BigEndian.Uint32(m.b[8:]); seq != 0 {
 					t.Errorf("connection %d begins with number %d", m.conn, seq)
 				}
@@ -247,7 +247,7 @@ func TestExportGetsWhatIsLeftAtTheEnd(t *testing.T) {
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	l := newListener()
+	l := newIPFIXListener()
 	b := make([]byte, 65536)
 	for len(l.records) < 3 {
 		if err := pc.SetReadDeadline(time.Now().Add(patience)); err != nil {
