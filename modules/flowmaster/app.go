@@ -56,6 +56,8 @@ type App struct {
 	started   []part
 	records   []flow.Record // of the last tick
 
+	balancer backendStates // nil without one
+
 	stop context.CancelFunc
 	done chan struct{}
 }
@@ -101,6 +103,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.state, err = acquireState(key); err != nil {
 		return err
 	}
+	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
 	if err := registerCollectorMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
@@ -113,7 +118,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // Start implements caddy.App.
 func (a *App) Start() error {
-	a.state.templates.SetLimits(a.limits.decoding())
+	a.findBalancer()
 	for _, p := range a.inOrder() {
 		if err := p.start(); err != nil {
 			return errors.Join(err, a.stopParts())
@@ -147,6 +152,9 @@ func (a *App) Stop() error {
 	}
 	a.stop()
 	<-a.done
+	if a.state.alone(a) {
+		a.state.lookAtAll(time.Now())
+	}
 	last := a.state.yield(a)
 	var errs []error
 	for sinks := len(a.sinkParts()); len(a.started) > sinks; {
@@ -208,6 +216,11 @@ func (a *App) tick(now time.Time) {
 			a.logger.Error("sweeping flows panicked", zap.Any("panic", v), zap.Stack("stack"))
 		}
 	}()
+	a.state.ticking.Lock()
+	defer a.state.ticking.Unlock()
+	a.sweep(now)
+	a.state.judgePaths(now)
+	a.state.endpoints.expire(now)
 	a.state.templates.Expire(now)
 	a.records = a.state.monitor.Tick(a.records[:0], now)
 	a.export(a.records)

@@ -31,6 +31,14 @@ type process struct {
 	templates  *decode.Store
 	pseudonyms pseudonyms
 
+	downstream, upstream connTable
+	size                 tableSize
+	endpoints            endpoints
+	ticking              sync.Mutex // held by a tick, which has the sweeper and the paths' scores for itself
+	sweeper              sweeper
+	unmeasured           atomic.Uint64
+	health               atomic.Pointer[healthReport]
+
 	mu     sync.Mutex
 	owners []*App              // started ones, the newest last
 	owner  atomic.Pointer[App] // the last of owners
@@ -47,17 +55,48 @@ type monitorKey struct {
 
 type processKey struct{}
 
-// pooled makes a value fit for a UsagePool. Memory is all that there is to give back.
+func newProcess() *process {
+	p := &process{names: flow.NewNames(0), templates: decode.NewStore(decode.Limits{})}
+	p.endpoints = endpoints{names: p.names, all: make(map[endpointKey]*endpoint), paths: make(map[string]*path)}
+	p.downstream.size, p.upstream.size = &p.size, &p.size
+	full := (*Limits)(nil).withDefaults()
+	p.setLimits(&full)
+	return p
+}
+
+// setLimits puts the limits of a configuration in force.
+func (p *process) setLimits(l *Limits) {
+	p.templates.SetLimits(l.decoding())
+	p.size.limit.Store(int64(l.Connections))
+	p.endpoints.limit.Store(int64(l.Names))
+}
+
+// Destruct implements caddy.Destructor: it ends what the process left in the metrics.
+// Connections that are still open go on counting for nobody.
+func (p *process) Destruct() error {
+	p.endpoints.mu.Lock()
+	defer p.endpoints.mu.Unlock()
+	for _, e := range p.endpoints.all {
+		p.endpoints.forget(e)
+	}
+	return nil
+}
+
+// pooled makes a value fit for a UsagePool.
 type pooled[T any] struct{ v T }
 
-// Destruct implements caddy.Destructor.
-func (pooled[T]) Destruct() error { return nil }
+// Destruct implements caddy.Destructor. For most values memory is all that there is to
+// give back.
+func (p pooled[T]) Destruct() error {
+	if d, ok := any(p.v).(caddy.Destructor); ok {
+		return d.Destruct()
+	}
+	return nil
+}
 
 // acquireState returns the state for a configuration. Give it back with release.
 func acquireState(k monitorKey) (*state, error) {
-	p, err := load(processKey{}, func() *process {
-		return &process{names: flow.NewNames(0), templates: decode.NewStore(decode.Limits{})}
-	})
+	p, err := load(processKey{}, newProcess)
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +139,13 @@ func (s *state) take(worker int, records []flow.Record) {
 	s.monitor.Shard(worker).Add(records)
 }
 
+// alone reports whether a is the only one that has a claim.
+func (p *process) alone(a *App) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.owners) == 1 && p.owners[0] == a
+}
+
 // claim makes a the one that sweeps and ticks, and whose monitor takes the records of
 // connections.
 func (p *process) claim(a *App) {
@@ -107,6 +153,7 @@ func (p *process) claim(a *App) {
 	defer p.mu.Unlock()
 	p.owners = append(p.owners, a)
 	p.owner.Store(a)
+	p.setLimits(&a.limits)
 }
 
 // yield ends a claim and reports whether nobody else has one. When a is the newer of two,
@@ -124,6 +171,8 @@ func (p *process) yield(a *App) (last bool) {
 		p.owner.Store(nil)
 		return true
 	}
-	p.owner.Store(p.owners[len(p.owners)-1])
+	heir := p.owners[len(p.owners)-1]
+	p.owner.Store(heir)
+	p.setLimits(&heir.limits)
 	return false
 }

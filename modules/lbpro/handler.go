@@ -132,6 +132,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionPool(); err != nil {
 		return err
 	}
+	if err := watchUpstreams(ctx, h.pool.Name, inner); err != nil {
+		return err
+	}
 	h.embedded = true
 	return h.Handler.Provision(ctx)
 }

@@ -18,8 +18,9 @@ func init() {
 }
 
 // Transport is Caddy's HTTP transport, which in stock `reverse_proxy` also tells the
-// `lbpro.*` selection policies what became of the requests that they placed. In `lbpro`
-// it is not needed, and the same as `transport http`.
+// `lbpro.*` selection policies what became of the requests that they placed, and lets the
+// flowmaster app measure connections. In `lbpro` it is not needed, and the same as
+// `transport http`.
 type Transport struct {
 	reverseproxy.HTTPTransport
 }
@@ -43,7 +44,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err := t.HTTPTransport.Provision(ctx); err != nil {
 		return fmt.Errorf("provisioning HTTP transport: %w", err)
 	}
-	return nil
+	return t.watch(ctx)
 }
 
 // RoundTrip implements http.RoundTripper.

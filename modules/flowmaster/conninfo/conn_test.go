@@ -110,6 +110,26 @@ func TestOctetsToTheLast(t *testing.T) {
 			peer.Close()
 			settled(t, "it is over", func() bool { return stateOf(c) == Closed })
 		},
+		"the peer resets, and that was seen": func(t *testing.T, c *Conn, peer *net.TCPConn) {
+			peer.SetLinger(0)
+			peer.Close()
+			settled(t, "it is over", func() bool { return stateOf(c) == Closed })
+			for {
+				if _, err := c.Read(make([]byte, 1<<16)); err != nil {
+					break
+				}
+			}
+			c.Write([]byte("x"))
+		},
+		"the peer ends and then resets, and that was seen": func(t *testing.T, c *Conn, peer *net.TCPConn) {
+			peer.CloseWrite()
+			settled(t, "its FIN is here", func() bool { return stateOf(c) == CloseWait })
+			peer.SetLinger(0)
+			peer.Close()
+			settled(t, "it is over", func() bool { return stateOf(c) == Closed })
+			io.Copy(io.Discard, c)
+			c.Write([]byte("x"))
+		},
 		"the peer ends and then resets": func(t *testing.T, c *Conn, peer *net.TCPConn) {
 			peer.CloseWrite()
 			settled(t, "its FIN is here", func() bool { return stateOf(c) == CloseWait })

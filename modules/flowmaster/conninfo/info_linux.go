@@ -1,6 +1,7 @@
 package conninfo
 
 import (
+	"encoding/binary"
 	"errors"
 	"syscall"
 	"time"
@@ -45,19 +46,38 @@ func (r *Reader) getsockopt(fd uintptr) {
 	}
 }
 
-// drain throws away what came in and was not read, to see what stands behind it.
+// drain throws away what came in and was not read, to see what stands behind it. When
+// there is nothing any more, reading gives an end in any case once someone has seen the
+// error; but the kernel's hint at what is left (4.18) still tells a FIN.
 func (r *Reader) drain(fd uintptr) {
 	if r.rest == nil {
 		r.rest = make([]byte, 16<<10)
 	}
+	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_INQ, 1)
+	var oob [64]byte
 	for range 1 << 14 { // more than a receive buffer holds
-		n, err := unix.Read(int(fd), r.rest)
+		n, oobn, _, _, err := unix.Recvmsg(int(fd), r.rest, oob[:], unix.MSG_DONTWAIT)
 		if n > 0 || errors.Is(err, unix.EINTR) {
 			continue
 		}
-		r.fin = err == nil
+		r.fin = err == nil && hintsAtFIN(oob[:oobn])
 		return
 	}
+}
+
+// hintsAtFIN reports whether the control messages of an empty read say that there is
+// something left: that is the FIN. A kernel that says nothing is believed to have one.
+func hintsAtFIN(oob []byte) bool {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return true
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.SOL_TCP && m.Header.Type == unix.TCP_CM_INQ && len(m.Data) >= 4 {
+			return binary.NativeEndian.Uint32(m.Data) != 0
+		}
+	}
+	return true
 }
 
 // read fills s with what the kernel knows of the connection. shut says that the own side

@@ -1,0 +1,270 @@
+package flowmaster
+
+import (
+	"math"
+	"sync"
+	"time"
+
+	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/conninfo"
+)
+
+const (
+	// pathWindow is what a verdict looks back on, in seconds. Where there is little
+	// traffic it reaches back further, until there are enough readings.
+	pathWindow     = 10
+	pathMemory     = 60
+	pathMinSamples = 20
+
+	// Up to this share of segments sent again a path is good. Beyond, what TCP can carry
+	// falls with the root of the loss (Mathis et al.), and so does the score.
+	goodRetrans = 0.005
+	// Fewer segments sent again are chance.
+	minRetrans = 5
+	// A peer may hold an acknowledgement back for so long (Linux does), which looks like
+	// a longer round trip. It is added to both sides of the ratio, which also keeps noise
+	// on a short path from looking like a queue.
+	ackDelay = 40 * time.Millisecond
+	// Up to this inflation of the round trip a path is good.
+	goodInflation = 1.5
+	// Fewer failed connects are chance.
+	minConnectFailures = 3
+
+	// A path is taken for bad below badScore, two seconds in a row, and for good again
+	// above goodScore.
+	badScore  = 0.8
+	goodScore = 0.9
+)
+
+// path gathers what connections to one backend tell about the way there.
+type path struct {
+	refs int // endpoints that have it; guarded by endpoints.mu
+
+	mu      sync.Mutex
+	seconds [pathMemory]pathSecond
+
+	// The verdict's memory; only the tick uses it.
+	bad   int // verdicts in a row below badScore
+	worse bool
+	score float64 // 0 is none yet
+}
+
+// pathSecond is what was read in one second.
+type pathSecond struct {
+	at                 int64
+	samples, rtts      uint32
+	segments, again    uint64
+	inflation, tamed   float64 // sums over rtts
+	connects, failures uint32
+}
+
+// second returns the current second. p.mu is held.
+func (p *path) second() *pathSecond {
+	now := time.Now().Unix()
+	s := &p.seconds[now%pathMemory]
+	if s.at != now {
+		*s = pathSecond{at: now}
+	}
+	return s
+}
+
+// sent takes in what one connection did since it was read last. One that sent nothing
+// tells nothing.
+func (p *path) sent(d *conninfo.Sample) {
+	if d.DataSegsOut == 0 && d.TotalRetrans == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.second()
+	s.samples++
+	s.segments += uint64(d.DataSegsOut)
+	s.again += uint64(d.TotalRetrans - min(d.TotalRetrans, d.DSACKs)) // what the peer had already was not lost
+	if d.RTT > 0 && d.MinRTT > 0 {
+		s.rtts++
+		s.inflation += float64(d.RTT) / float64(d.MinRTT)
+		s.tamed += float64(d.RTT+ackDelay) / float64(d.MinRTT+ackDelay)
+	}
+}
+
+// connected takes in how an attempt to connect ended.
+func (p *path) connected(ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.second()
+	s.connects++
+	if !ok {
+		s.failures++
+		s.samples++
+	}
+}
+
+// Health is how packets fare on the way to one backend.
+type Health struct {
+	Backend string `json:"backend"`
+	// Score is 1 for a good path, down to 0.
+	Score float64 `json:"score"`
+	// RTTInflation is the mean of round-trip time over least round-trip time.
+	RTTInflation float64 `json:"rtt_inflation"`
+	// RetransRatio is the share of segments that were sent again.
+	RetransRatio     float64 `json:"retrans_ratio"`
+	ConnectFailRatio float64 `json:"connect_fail_ratio"`
+	// Samples is from how many readings this comes, WindowSeconds how far back they go.
+	Samples       int `json:"samples"`
+	WindowSeconds int `json:"window_seconds"`
+	// Shared says that most paths are bad together: the cause is not this one, and all
+	// count as good.
+	Shared bool `json:"shared,omitempty"`
+	// AgeSeconds is how old this is.
+	AgeSeconds float64 `json:"age_seconds"`
+}
+
+// judge returns what the readings up to now tell, with the score that they alone give.
+func (p *path) judge(now int64) (h Health, score float64) {
+	var sum pathSecond
+	p.mu.Lock()
+	for ago := int64(0); ago < pathMemory; ago++ {
+		if ago >= pathWindow && sum.samples >= pathMinSamples {
+			break
+		}
+		h.WindowSeconds = int(ago) + 1
+		s := &p.seconds[(now-ago)%pathMemory]
+		if s.at != now-ago {
+			continue
+		}
+		sum.samples += s.samples
+		sum.rtts += s.rtts
+		sum.segments += s.segments
+		sum.again += s.again
+		sum.inflation += s.inflation
+		sum.tamed += s.tamed
+		sum.connects += s.connects
+		sum.failures += s.failures
+	}
+	p.mu.Unlock()
+	h.Samples, score = int(sum.samples), 1
+	if sum.segments > 0 {
+		h.RetransRatio = float64(sum.again) / float64(sum.segments)
+		// Counting events has an error of about their root; it is given to the path.
+		sure := (float64(sum.again) - math.Sqrt(float64(sum.again))) / float64(sum.segments)
+		if sum.again >= minRetrans && sure > goodRetrans {
+			score *= math.Sqrt(goodRetrans / sure)
+		}
+	}
+	if sum.rtts > 0 {
+		h.RTTInflation = sum.inflation / float64(sum.rtts)
+		if x := sum.tamed / float64(sum.rtts); x > goodInflation {
+			score *= goodInflation / x
+		}
+	}
+	if sum.connects > 0 {
+		h.ConnectFailRatio = float64(sum.failures) / float64(sum.connects)
+		if sum.failures >= minConnectFailures {
+			score *= 1 - h.ConnectFailRatio
+		}
+	}
+	return h, max(0, score)
+}
+
+// settle moves the score in force towards what the readings tell: down fast, up slowly,
+// and not at all for a single bad second.
+func (p *path) settle(score float64) float64 {
+	if p.score == 0 {
+		p.score = 1
+	}
+	switch {
+	case score >= badScore:
+		p.bad = 0
+	default:
+		p.bad++
+	}
+	switch {
+	case p.bad >= 2:
+		p.worse = true
+	case score > goodScore:
+		p.worse = false
+	}
+	target := 1.0
+	if p.worse {
+		target = score
+	}
+	if target < p.score {
+		p.score += (target - p.score) * 0.5
+	} else {
+		p.score = min(target, p.score+max(0.1*(target-p.score), 0.02))
+	}
+	p.score = max(p.score, 0.01)
+	return p.score
+}
+
+// healthReport is the state of all paths at one time. It does not change.
+type healthReport struct {
+	at time.Time
+	by map[string]Health
+}
+
+// judgePaths makes the report of this second.
+func (p *process) judgePaths(now time.Time) {
+	type verdict struct {
+		path   *path
+		health Health
+		score  float64
+	}
+	var all []verdict
+	enough, bad := 0, 0
+	p.endpoints.mu.RLock()
+	for backend, x := range p.endpoints.paths {
+		v := verdict{path: x}
+		v.health, v.score = x.judge(now.Unix())
+		v.health.Backend = backend
+		all = append(all, v)
+	}
+	p.endpoints.mu.RUnlock()
+	for i := range all {
+		if all[i].health.Samples < pathMinSamples {
+			all[i].score = 1 // too little to say anything
+			continue
+		}
+		enough++
+		if all[i].score < badScore {
+			bad++
+		}
+	}
+	shared := 2*bad > enough
+	r := &healthReport{at: now, by: make(map[string]Health, len(all))}
+	for _, v := range all {
+		if shared {
+			v.score = 1
+		}
+		v.health.Shared = shared
+		v.health.Score = v.path.settle(v.score)
+		if v.health.Samples > 0 {
+			r.by[v.health.Backend] = v.health
+		}
+	}
+	p.health.Store(r)
+}
+
+// PathHealth tells the balancer how packets fare on the way to a backend. It comes only
+// from connections of this process: what a collector receives can be forged.
+func (a *App) PathHealth(backend string) (score float64, samples int, age time.Duration, ok bool) {
+	r := a.state.health.Load()
+	if r == nil {
+		return 0, 0, 0, false
+	}
+	h, ok := r.by[backend]
+	return h.Score, h.Samples, time.Since(r.at), ok
+}
+
+// paths returns the health of all paths, for people.
+func (p *process) paths() []Health {
+	r := p.health.Load()
+	if r == nil {
+		return nil
+	}
+	list := make([]Health, 0, len(r.by))
+	for _, h := range r.by {
+		h.AgeSeconds = time.Since(r.at).Seconds()
+		list = append(list, h)
+	}
+	return list
+}
