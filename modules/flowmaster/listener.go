@@ -78,7 +78,7 @@ func (w *ListenerWrapper) WrapListener(ln net.Listener) net.Listener {
 	if name == "" {
 		name = w.serverOf(ln.Addr())
 	}
-	return &listener{ln, w, endpointKey{leg: flow.LegDownstream, server: name}}
+	return &measuredListener{ln, w, endpointKey{leg: flow.LegDownstream, server: name}}
 }
 
 // serverOf returns the name of the HTTP server that listens on the address, or the address
@@ -112,14 +112,14 @@ func (w *ListenerWrapper) serverOf(addr net.Addr) string {
 	return addr.String()
 }
 
-type listener struct {
+type measuredListener struct {
 	net.Listener
 	wrapper *ListenerWrapper
 	key     endpointKey
 }
 
 // Accept implements net.Listener.
-func (l *listener) Accept() (net.Conn, error) {
+func (l *measuredListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
