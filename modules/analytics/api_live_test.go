@@ -147,6 +147,9 @@ func TestLive(t *testing.T) {
 	if lag != 4 || p.R < 0.7 {
 		t.Errorf("the effect follows by %v s with %v: %s", lag, p.R, r.body)
 	}
+	// As many points as Grafana asks for at most, and one more.
+	c.get("/api/v1/query_range?query=up&start=0&end=11000&step=1", 200, nil)
+	c.get("/api/v1/query_range?query=up&start=0&end=11001&step=1", 422, nil).mentions(t, "max_points")
 	c.get("/api/analytics/summary", 200, nil)
 	c.get("/api/analytics/trends", 200, nil)
 	c.get("/api/analytics/compare?all", 200, nil)

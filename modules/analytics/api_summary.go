@@ -38,7 +38,8 @@ type summaryAnswer struct {
 }
 
 // findings are the surest of the last hour, at most a few of each. They are made anew when
-// they are older than the analyze interval.
+// they are older than the analyze interval,
+// and than 15 s.
 type findings struct {
 	At time.Time `json:"at"`
 	// Series that move together, out of `tests` pairs.
@@ -52,8 +53,12 @@ type findings struct {
 	Notes []string `json:"notes"`
 }
 
-// mostFindings is how many of each kind are in the digest.
-const mostFindings = 5
+const (
+	// mostFindings is how many of each kind are in the digest.
+	mostFindings = 5
+	// leastKept is how long findings are kept at the least: they take a processor's time.
+	leastKept = 15 * time.Second
+)
 
 // lastFindings are shared by all who ask.
 var lastFindings = findingsCache{turn: make(chan struct{}, 1)}
@@ -105,7 +110,7 @@ func (f *findingsCache) get(ctx context.Context, e apiEngine, keep time.Duration
 		return findings{}, ctx.Err()
 	}
 	now := time.Now()
-	if f.of == e && now.Sub(f.last.At) < keep {
+	if f.of == e && now.Sub(f.last.At) < max(keep, leastKept) {
 		return f.last, nil
 	}
 	made, err := find(ctx, e, now)

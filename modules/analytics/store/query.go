@@ -222,7 +222,8 @@ func (o QueryOptions) checkRange(from, to time.Time, step time.Duration) error {
 	if to.Before(from) {
 		return fmt.Errorf("%w: the range ends before it begins", ErrBadQuery)
 	}
-	if points := int64(to.Sub(from)/step) + 1; points > int64(o.MaxPoints) {
+	// As in Prometheus the first point is not counted: Grafana goes to this limit.
+	if points := int64(to.Sub(from) / step); points > int64(o.MaxPoints) {
 		return fmt.Errorf("%w: %d points, and at most %d are given: take a longer step or a shorter range", ErrLimit, points, o.MaxPoints)
 	}
 	return nil
