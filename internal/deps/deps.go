@@ -5,9 +5,7 @@ import (
 	_ "github.com/DataDog/sketches-go/ddsketch"
 	_ "github.com/gaissmai/bart"
 	_ "github.com/oschwald/maxminddb-golang/v2"
-	_ "github.com/prometheus/client_golang/api"
 	_ "github.com/prometheus/procfs"
-	_ "github.com/prometheus/prometheus/storage/remote"
 	_ "github.com/prometheus/prometheus/tsdb/agent"
 	_ "github.com/vishvananda/netlink"
 )

@@ -271,7 +271,7 @@ func TestScrapeSource(t *testing.T) {
 		s.Path = "/m"
 		s.Username, s.Password = "ali", "{env.TEST_SCRAPE_PASSWORD}"
 		s.Headers = map[string]string{"X-Tenant": "t1"}
-		s.Timeout = caddy.Duration(300 * time.Millisecond)
+		s.Timeout = caddy.Duration(900 * time.Millisecond)
 		s.MaxSize = 100_000
 		s.MaxSamples = 10
 		s.MaxLabelLength = 50
@@ -280,11 +280,11 @@ func TestScrapeSource(t *testing.T) {
 	for target, want := range map[string]string{
 		good: "", stalled: "deadline exceeded", refused: "418", garbage: "parsing", endless: "size", bomb: "size", labels: "label", many: "sample limit",
 	} {
-		eventually(t, "collections from each", func() bool { n, _ := c.of(target); return n >= 2 })
-		_, last := c.of(target)
-		if want == "" && last.Err != nil || want != "" && (last.Err == nil || !strings.Contains(last.Err.Error(), want)) {
-			t.Errorf("want %q, got %v", want, last.Err)
-		}
+		// On a busy machine some other than the stalled one may run out of time, too.
+		eventually(t, fmt.Sprintf("the outcome %q", want), func() bool {
+			n, last := c.of(target)
+			return n > 0 && (want == "" && last.Err == nil || want != "" && last.Err != nil && strings.Contains(last.Err.Error(), want))
+		})
 		up := value1(t, s, fmt.Sprintf(`up{instance=%q}`, target))
 		if ok := want == ""; ok != (up == 1) || up < 0 {
 			t.Errorf("%q: up is %v", want, up)
