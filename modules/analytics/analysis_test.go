@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -333,6 +334,13 @@ func BenchmarkAnalyses(b *testing.B) {
 		}
 		p.infos, p.values = append(p.infos, info), append(p.values, x)
 	}
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	empty := heap()
 	s := newAnalyses(analysisOptions{})
 	hi := n
 	run := func() {
@@ -344,9 +352,12 @@ func BenchmarkAnalyses(b *testing.B) {
 		}
 	}
 	run()
+	held := heap() - empty
 	b.ResetTimer()
 	for range b.N {
 		run()
 	}
 	b.ReportMetric(100*b.Elapsed().Seconds()/float64(b.N)/every, "%core")
+	b.ReportMetric(float64(held)/series, "B/series")
+	runtime.KeepAlive(s)
 }
