@@ -182,6 +182,15 @@ func (s status) runs(name string) int {
 	return 0
 }
 
+func (s status) series(name string) int {
+	for _, p := range s.Pipelines {
+		if p.Name == name {
+			return p.Series
+		}
+	}
+	return 0
+}
+
 func (s status) collections(name string) int {
 	for _, x := range s.Sources {
 		if x.Name == name {
@@ -255,7 +264,14 @@ func TestEndToEnd(t *testing.T) {
 	backend, exporter := f.serve(t)
 	p := newProcess(t)
 	file := p.config(fmt.Sprintf(`	metrics
-	flowmaster
+	flowmaster {
+		sweep_interval 1s
+	}
+	servers {
+		listener_wrappers {
+			flowmaster
+		}
+	}
 	analytics {
 		collect_interval 1s
 		analyze_interval 1s
@@ -279,8 +295,8 @@ func TestEndToEnd(t *testing.T) {
 	until(t, "45 collections", func() bool { return p.status().runs("planted") >= 45 })
 	s := p.status()
 	for _, name := range []string{"balancer", "network", "http", "cross"} {
-		if s.runs(name) < 30 {
-			t.Errorf("pipeline %s has run %d times", name, s.runs(name))
+		if s.runs(name) < 30 || s.series(name) == 0 {
+			t.Errorf("pipeline %s has run %d times and has %d series", name, s.runs(name), s.series(name))
 		}
 	}
 	for _, step := range s.Steps {
