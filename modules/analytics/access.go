@@ -108,6 +108,9 @@ func (a *access) allow(s string) error {
 	if err != nil {
 		return fmt.Errorf("allow has %q: it must be %s, an IP address or a range such as 10.0.0.0/8", s, privateRanges)
 	}
+	if addr := p.Addr(); addr.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96) // as the addresses that are compared with it
+	}
 	a.prefixes = append(a.prefixes, p.Masked())
 	return nil
 }

@@ -97,6 +97,8 @@ func TestAccessAdmits(t *testing.T) {
 			{"by a link", apiHeader("Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"), 200},
 			{"from its own page", apiHeader("Sec-Fetch-Site", "same-origin"), 200},
 		}},
+		{"mapped", "", "analytics_api {\n\tallow ::ffff:127.0.0.0/104\n}", []try{{"on loopback", fine, 200}}},
+		{"in a part of a site", "", "handle_path /lb/* {\n\tanalytics_api\n}", []try{{"elsewhere", func(r *http.Request) { r.URL.Path = "/lb" + r.URL.Path }, 200}}},
 		{"narrow", "", "analytics_api {\n\tallow 10.9.0.0/16\n}", []try{
 			{"on loopback", fine, 403},
 			{"with a forged address", apiHeader("X-Forwarded-For", "10.9.0.1"), 403},

@@ -215,6 +215,13 @@ func livePrometheus(t *testing.T, c *apiCaddy, traffic func(int)) {
 	if !strings.Contains(ours, `pool="app"`) {
 		t.Errorf("promtool prints %q", ours)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	lint := exec.CommandContext(ctx, "promtool", "check", "metrics")
+	lint.Stdin = strings.NewReader(ownMetrics(c.getAdmin("/metrics", 200, nil).body))
+	if out, err := lint.CombinedOutput(); err != nil {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
 	// Federation the other way: the scraped metrics have the API's own.
 	apiEventually(t, "the API's own metrics are scraped", func() bool {
 		return strings.Contains(ask("http://"+prometheus, `caddy_analytics_api_requests_total{resource="/api/stats"}`), "/api/stats")
@@ -275,4 +282,15 @@ func liveReload(t *testing.T, c *apiCaddy, options, site string) {
 	if !strings.Contains(string(v.Data), `"metric"`) {
 		t.Errorf("after reloads the store has %s", v.Data)
 	}
+}
+
+// ownMetrics is what of an exposition is the engine's.
+func ownMetrics(text string) string {
+	var own strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "caddy_analytics_") {
+			own.WriteString(line)
+		}
+	}
+	return own.String()
 }
