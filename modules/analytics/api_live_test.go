@@ -19,13 +19,15 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 
+	_ "github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster"
 	_ "github.com/caddy-lbpro/caddy-lbpro/modules/lbpro"
 )
 
 // liveOptions collect every second, and watch two gauges that a test plants, and a target
 // that wants a password.
 func liveOptions(target string) string {
-	return fmt.Sprintf(`	analytics {
+	return fmt.Sprintf(`	flowmaster
+	analytics {
 		collect_interval 1s
 		analyze_interval 1s
 		store memory
@@ -112,7 +114,7 @@ func TestLive(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
-	for _, step := range []string{"engine", "module lbpro", "source registry", "source guarded", "pipeline balancer", "pipeline planted", "store", "query", "correlation"} {
+	for _, step := range []string{"engine", "module lbpro", "module flowmaster", "source registry", "source guarded", "pipeline balancer", "pipeline planted", "store", "query", "correlation"} {
 		if !strings.Contains(out, "passed   "+step) {
 			t.Errorf("it does not print that %s passed:\n%s", step, out)
 		}
@@ -153,6 +155,12 @@ func TestLive(t *testing.T) {
 	c.get("/api/analytics/summary", 200, nil)
 	c.get("/api/analytics/trends", 200, nil)
 	c.get("/api/analytics/compare?all", 200, nil)
+	for _, name := range []string{"status", "summary?window=1m", "top?by=backend", "connections", "exporters", "host"} {
+		c.get("/api/flows/"+name, 200, nil)
+	}
+	c.get("/api/flows/top?by=nothing", 400, nil).mentions(t, "backend")
+	c.get("/api/lbpro/pools/app", 200, nil)
+	c.get("/api/lbpro/pools/nothing", 404, nil).mentions(t, `"app"`)
 	liveSecrets(t, c)
 	livePrometheus(t, c, traffic)
 	liveReload(t, c, options, site)

@@ -31,16 +31,27 @@ var (
 // relayedResources are those of the other apps.
 func relayedResources() []*resource {
 	list := []*resource{
-		{path: "lbpro/pools", serve: balancer.serve("pools"), about: "The balancer's pools and their backends: state, reason, since, figures."},
+		{path: "lbpro/pools", serve: balancer.serve("pools"), about: "The balancer's pools and their backends: state, reason, since, figures, as on the admin API below /lbpro/."},
 		{path: "lbpro/pools/{pool}", serve: balancer.serve("pools", "{pool}"), about: "One pool."},
 	}
-	for _, name := range []struct{ name, about string }{
-		{"summary", "What flows there are: totals and rates."},
-		{"top", "The largest talkers."},
-		{"connections", "The health of TCP connections on both sides of the proxy."},
-		{"exporters", "The devices that send flows."},
+	span := param{"window", "`1m`, `10m` or `1h`."}
+	limit := param{"limit", "At most so many."}
+	for _, r := range []*resource{
+		{path: "status", about: "What is watched, what is held, and what was turned away."},
+		{path: "summary", about: "What flows there are: totals, clients and loss.", params: []param{span, {"buckets", "`true`: also how it went within the window."}}},
+		{path: "top", about: "The largest talkers.", params: []param{
+			{"by", "`client_prefix`, `client_as`, `client_country`, `backend`, `service_port` or `exporter`."}, span, limit,
+		}},
+		{path: "connections", about: "The health of TCP connections on both sides of the proxy.", params: []param{
+			{"leg, source, pool, backend, server, exporter, prefix, port", "Those of which it is this."}, limit,
+		}},
+		{path: "exporters", about: "The devices that send flows.", params: []param{{"address", "This one only."}, limit}},
+		{path: "path", about: "How packets fare toward each backend.", params: []param{{"backend", "This one only."}}},
+		{path: "host", about: "Counters of the kernel."},
 	} {
-		list = append(list, &resource{path: "flows/" + name.name, serve: network.serve(name.name), about: name.about})
+		r.serve = network.serve(r.path)
+		r.path = "flows/" + r.path
+		list = append(list, r)
 	}
 	for _, r := range list {
 		r.lenient = true // the other app knows its parameters
