@@ -21,7 +21,7 @@ func init() {
 //	/flowmaster/summary      totals, clients and loss: ?window=1m|10m|1h&buckets=true
 //	/flowmaster/top          ?by=client_prefix|client_as|client_country|backend|service_port|exporter
 //	                         &window=1m|10m|1h&limit=20
-//	/flowmaster/connections  active flows: ?leg=&source=&pool=&backend=&server=&exporter=&prefix=&port=&limit=100
+//	/flowmaster/connections  active flows and open connections: ?leg=&source=&pool=&backend=&server=&exporter=&prefix=&port=&limit=100
 //	/flowmaster/exporters    devices that send flows: ?address=&limit=
 //	/flowmaster/path         how packets fare toward each backend: ?backend=
 //	/flowmaster/host         counters of the kernel
@@ -59,6 +59,7 @@ var resources = map[string]resource{
 	"top":         (*App).topResource,
 	"connections": (*App).connectionsResource,
 	"exporters":   (*App).exportersResource,
+	"path":        (*App).pathResource,
 	"host":        (*App).hostResource,
 }
 

@@ -191,9 +191,13 @@ func (a *App) topResource(q *query) (any, error) {
 
 // connectionsResource is GET /flowmaster/connections.
 type connectionsResource struct {
+	// Connections are active flows, own and others'.
 	Connections []flow.RecordView `json:"connections"`
 	// Truncated says that there are more than limit.
 	Truncated bool `json:"truncated"`
+	// Open are connections that this process has open now.
+	Open          []openView `json:"open"`
+	OpenTruncated bool       `json:"open_truncated"`
 }
 
 func (a *App) connectionsResource(q *query) (any, error) {
@@ -212,6 +216,7 @@ func (a *App) connectionsResource(q *query) (any, error) {
 	for i := range list {
 		r.Connections = append(r.Connections, list[i].View(a.state.names))
 	}
+	r.Open, r.OpenTruncated = a.openConnections(n, keep)
 	return r, nil
 }
 
