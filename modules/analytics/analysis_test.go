@@ -190,6 +190,18 @@ func TestLaggedFindsTheNetworkFault(t *testing.T) {
 	}
 }
 
+// TestControlIsASignal ties the name of the control to the signals of the balancer.
+func TestControlIsASignal(t *testing.T) {
+	if !slices.ContainsFunc(balancerSignals, func(s Signal) bool {
+		return s.Name == signalTraffic && s.Good == Neither && slices.Equal(s.By, byPool)
+	}) {
+		t.Errorf("the balancer has no signal %s by pool", signalTraffic)
+	}
+	if !slices.ContainsFunc(balancerSignals, func(s Signal) bool { return s.Good != Neither && slices.Contains(s.By, "pool") }) {
+		t.Error("no signal of the balancer that people feel")
+	}
+}
+
 func TestLaggedWithoutNetworkSaysSo(t *testing.T) {
 	p, s := newWorld(4, 100), newAnalyses(analysisOptions{})
 	p.infos, p.values = p.infos[3:], p.values[3:]
