@@ -209,7 +209,7 @@ func (r *RegistrySource) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.ArgErr()
 		}
 	}
-	for d.NextBlock(1) {
+	for d.NextBlock(0) {
 		var err error
 		switch name := d.Val(); name {
 		case "instance":

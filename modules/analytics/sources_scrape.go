@@ -256,7 +256,7 @@ func (s *ScrapeSource) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	s.SourceName = d.Val()
 	s.Targets = d.RemainingArgs()
-	for d.NextBlock(1) {
+	for d.NextBlock(0) {
 		if err := s.parseOne(d); err != nil {
 			return err
 		}
@@ -268,7 +268,7 @@ func (s *ScrapeSource) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (s *ScrapeSource) parseOne(d *caddyfile.Dispenser) error {
-	if ours, err := s.parse(d, 2); ours {
+	if ours, err := s.parse(d, 1); ours {
 		return err
 	}
 	switch name := d.Val(); name {

@@ -106,7 +106,7 @@ func (m *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for d.NextBlock(1) {
+	for d.NextBlock(0) {
 		var err error
 		switch name := d.Val(); name {
 		case "max_series":

@@ -178,8 +178,8 @@ func (p *PrometheusStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.ArgErr()
 		}
 	}
-	for d.NextBlock(1) {
-		if ours, err := p.parse(d, 2); err != nil {
+	for d.NextBlock(0) {
+		if ours, err := p.parse(d, 1); err != nil {
 			return err
 		} else if ours {
 			continue

@@ -116,7 +116,7 @@ func (t *TSDBStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.ArgErr()
 		}
 	}
-	for d.NextBlock(1) {
+	for d.NextBlock(0) {
 		var err error
 		switch name := d.Val(); name {
 		case "dir":

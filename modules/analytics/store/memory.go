@@ -44,8 +44,8 @@ func (o MemoryOptions) withDefaults() MemoryOptions {
 	return o
 }
 
-// Memory keeps samples in memory only, in the TSDB's own compressed chunks: about 1.5 to 4
-// bytes a sample, where a plain pair of time and value is 16. It is ours, and not Prometheus'
+// Memory keeps samples in memory only, in the TSDB's own compressed chunks: 2 to 9 bytes a
+// sample, counters less than noise, where a plain pair of time and value is 16. It is ours, and not Prometheus'
 // head block, since that one maps its full chunks to files and so needs a directory.
 type Memory struct {
 	*queries
