@@ -203,7 +203,6 @@ func (s status) collections(name string) int {
 // fault is a fault of the network that comes and goes, and that the backend behind it
 // feels later.
 type fault struct {
-	mu     sync.Mutex
 	began  time.Time
 	levels []float64 // of each second
 }
