@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/gaissmai/bart"
@@ -42,7 +43,9 @@ type UDPCollector struct {
 	networks []caddy.NetworkAddress
 	allow    bart.Table[*exporterCounters]
 	anyone   *exporterCounters // on loopback without a list
-	workers  []*collectWorker
+
+	mu      sync.Mutex // of workers: status may be asked for at any time
+	workers []*collectWorker
 }
 
 const (
@@ -181,36 +184,50 @@ func (u *UDPCollector) addresses() (list []string) {
 
 // Start implements Collector.
 func (u *UDPCollector) Start(env CollectorEnv) error {
+	var list []*collectWorker
 	for _, na := range u.networks {
 		for offset := range na.PortRangeSize() {
 			for range u.Workers {
 				w, err := u.listen(na, offset, env)
 				if err != nil {
-					u.Stop()
+					stopWorkers(list)
 					return fmt.Errorf("listening on %s: %w", na.JoinHostPort(offset), err)
 				}
-				u.workers = append(u.workers, w)
+				list = append(list, w)
 			}
 		}
 	}
-	for _, w := range u.workers {
+	for _, w := range list {
 		w.start()
 	}
+	u.setWorkers(list)
 	return nil
 }
 
 // Stop implements Collector.
-func (u *UDPCollector) Stop() {
-	for _, w := range u.workers {
+func (u *UDPCollector) Stop() { stopWorkers(u.setWorkers(nil)) }
+
+// setWorkers returns those before.
+func (u *UDPCollector) setWorkers(list []*collectWorker) (before []*collectWorker) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	before, u.workers = u.workers, list
+	return before
+}
+
+func stopWorkers(list []*collectWorker) {
+	for _, w := range list {
 		w.stop()
 	}
-	u.workers = nil
 }
 
 // Status implements Collector.
 func (u *UDPCollector) Status() CollectorStatus {
+	u.mu.Lock()
+	list := u.workers
+	u.mu.Unlock()
 	st := CollectorStatus{Protocol: u.protocol, Sockets: []SocketStatus{}}
-	for _, w := range u.workers {
+	for _, w := range list {
 		st.Sockets = append(st.Sockets, w.status())
 	}
 	return st
