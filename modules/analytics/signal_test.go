@@ -16,7 +16,7 @@ var signalLists = []struct {
 	signals         []Signal
 }{
 	{pipelineBalancer, "What clients see of each pool, and what each backend does. There when `lbpro` is.", balancerSignals},
-	{pipelineNetwork, "What the network does under the proxy, on the way of clients (`leg` is `client`, with `server`) and of backends " +
+	{pipelineNetwork, "What the network does under the proxy, on the way of clients (`leg` is `downstream`, with `server`) and of backends " +
 		"(`leg` is `upstream`, with `pool` and `backend`). There when `flowmaster` is.", networkSignals},
 	{pipelineHTTP, "What Caddy's HTTP servers do. There when `metrics` is among the global options.", httpSignals},
 	{pipelineCross, "The balancer and the network together. There when both are. The analyses compare every signal of `balancer` with every " +
