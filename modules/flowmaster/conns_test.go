@@ -494,3 +494,5 @@ func TestFlowsCarryBackendState(t *testing.T) {
 		return len(f) == 1 && f[0].BackendState == flow.BackendAvailable
 	})
 }
+
+func insecure() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }

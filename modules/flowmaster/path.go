@@ -57,9 +57,8 @@ type pathSecond struct {
 	connects, failures uint32
 }
 
-// second returns the current second. p.mu is held.
-func (p *path) second() *pathSecond {
-	now := time.Now().Unix()
+// second returns what is read in one second. p.mu is held.
+func (p *path) second(now int64) *pathSecond {
 	s := &p.seconds[now%pathMemory]
 	if s.at != now {
 		*s = pathSecond{at: now}
@@ -69,13 +68,15 @@ func (p *path) second() *pathSecond {
 
 // sent takes in what one connection did since it was read last. One that sent nothing
 // tells nothing.
-func (p *path) sent(d *conninfo.Sample) {
+func (p *path) sent(d *conninfo.Sample) { p.sentAt(time.Now().Unix(), d) }
+
+func (p *path) sentAt(now int64, d *conninfo.Sample) {
 	if d.DataSegsOut == 0 && d.TotalRetrans == 0 {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.second()
+	s := p.second(now)
 	s.samples++
 	s.segments += uint64(d.DataSegsOut)
 	s.again += uint64(d.TotalRetrans - min(d.TotalRetrans, d.DSACKs)) // what the peer had already was not lost
@@ -87,10 +88,12 @@ func (p *path) sent(d *conninfo.Sample) {
 }
 
 // connected takes in how an attempt to connect ended.
-func (p *path) connected(ok bool) {
+func (p *path) connected(ok bool) { p.connectedAt(time.Now().Unix(), ok) }
+
+func (p *path) connectedAt(now int64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.second()
+	s := p.second(now)
 	s.connects++
 	if !ok {
 		s.failures++
@@ -190,7 +193,7 @@ func (p *path) settle(score float64) float64 {
 	if target < p.score {
 		p.score += (target - p.score) * 0.5
 	} else {
-		p.score = min(target, p.score+max(0.1*(target-p.score), 0.02))
+		p.score = min(target, p.score+max(0.1*(target-p.score), 0.05))
 	}
 	p.score = max(p.score, 0.01)
 	return p.score
