@@ -37,8 +37,12 @@ func (p *Pool) listen(all []*Backend, o Options, now time.Duration) {
 		p.sound(b, length, now)
 		if length >= o.Eject.Hang && o.Eject.Hang > 0 && b.State() == Serving {
 			b.mu.Lock()
-			p.eject(b, ReasonHung, fmt.Sprintf("%d requests waiting, no answer for %v, usually every %.0f ms",
-				b.waiting.Load(), length.Round(time.Millisecond), b.est.gap*1000), o, now)
+			waiting := fmt.Sprintf("%d requests waiting", b.waiting.Load())
+			if b.waiting.Load() == 0 {
+				waiting = "its requests had to be answered by others"
+			}
+			p.eject(b, ReasonHung, fmt.Sprintf("%s, no answer for %v, usually every %.0f ms",
+				waiting, length.Round(time.Millisecond), b.est.gap*1000), o, now)
 			b.mu.Unlock()
 		}
 	}
