@@ -138,7 +138,7 @@ func (m *histogramMetric) Write(out *dto.Metric) error {
 	upTo := uint64(0)
 	for i, b := range classicBounds {
 		upTo += classic[i]
-		x.Bucket = append(x.Bucket, &dto.Bucket{CumulativeCount: new(uint64(upTo)), UpperBound: new(float64(b))})
+		x.Bucket = append(x.Bucket, &dto.Bucket{CumulativeCount: new(upTo), UpperBound: new(b)})
 	}
 	x.PositiveSpan, x.PositiveDelta = spans(native[1:], histogramLow<<histogramSchema+1)
 	if len(x.PositiveSpan) == 0 && native[0] == 0 {
@@ -166,9 +166,9 @@ func spans(counts []uint64, first int) (list []*dto.BucketSpan, deltas []int64) 
 		at := first + i
 		switch gap := at - end; {
 		case len(list) == 0:
-			list = append(list, &dto.BucketSpan{Offset: new(int32(int32(at))), Length: new(uint32(0))})
+			list = append(list, &dto.BucketSpan{Offset: new(int32(at)), Length: new(uint32(0))})
 		case gap >= worthAGap:
-			list = append(list, &dto.BucketSpan{Offset: new(int32(int32(gap))), Length: new(uint32(0))})
+			list = append(list, &dto.BucketSpan{Offset: new(int32(gap)), Length: new(uint32(0))})
 		default:
 			for range gap {
 				write(0)
