@@ -168,7 +168,7 @@ func TestThroughput(t *testing.T) {
 	_, path := self(t, "proxy")
 	var out bytes.Buffer
 	programs := map[string]string{"caddy": path, "stock": path}
-	err := throughput{rounds: 3, each: 100 * time.Millisecond, connections: 2, body: 10}.run(t.Context(), &out, programs)
+	err := throughput{rounds: 3, each: 2 * time.Second, connections: 2, body: 10}.run(t.Context(), &out, programs)
 	if err != nil {
 		t.Fatal(err)
 	}
