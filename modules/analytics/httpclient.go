@@ -149,7 +149,7 @@ func (h *HTTPClient) parse(d *caddyfile.Dispenser, nesting int) (ours bool, err 
 }
 
 func (t *ClientTLS) parse(d *caddyfile.Dispenser) error {
-	ok := true
+	var ok bool
 	switch name := d.Val(); name {
 	case "ca":
 		ok = d.AllArgs(&t.CA)

@@ -118,8 +118,11 @@ func (s *scraping) start(cfg *config.Config, conns *connections, to storage.Appe
 		return nil, fmt.Errorf("source %s: %w", s.name, err)
 	}
 	sets := make(chan map[string][]*targetgroup.Group)
-	ended := make(chan error, 1)
-	go func() { ended <- m.Run(sets) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = m.Run(sets) // it never fails
+	}()
 	sets <- map[string][]*targetgroup.Group{s.name: s.targets}
 	r := &scrapeRun{m, func() { <-ended }}
 

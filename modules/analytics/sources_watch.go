@@ -70,7 +70,7 @@ type watchedAppender struct {
 func (a *watchedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (_ storage.SeriesRef, err error) {
 	// A panic here would end the process, and the traffic with it.
 	defer recovered(&err)
-	switch ls.Get(labels.MetricName) {
+	switch ls.Get(model.MetricNameLabel) {
 	case "up":
 		if !value.IsStaleNaN(v) {
 			a.seen, a.up, a.at = true, v == 1, t

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
@@ -224,7 +223,7 @@ func testHistogram(t *testing.T, s *subject) {
 		if len(v) != 1 || v[0].H == nil {
 			t.Fatalf("%s: a histogram comes back: %v", name, v)
 		}
-		var want *histogram.FloatHistogram = tsdbutil.GenerateTestHistogram(6).ToFloat(nil)
+		want := tsdbutil.GenerateTestHistogram(6).ToFloat(nil)
 		if v[0].H.Count != want.Count || v[0].H.Sum != want.Sum {
 			t.Errorf("%s: %v, want %v", name, v[0].H, want)
 		}

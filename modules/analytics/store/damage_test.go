@@ -24,7 +24,9 @@ const damageSeries = 80
 func history(t *testing.T, dir string) time.Time {
 	t.Helper()
 	// Two blocks of two hours, cut by the TSDB itself.
-	end := time.Now().Truncate(time.Second)
+	// Blocks are cut at even hours. Fifty minutes after one, there are two hours and fifty
+	// minutes in the log, and some of that in mapped chunks.
+	end := time.Now().Truncate(2 * time.Hour).Add(-70 * time.Minute)
 	start := end.Add(-7 * time.Hour)
 	db, err := tsdb.Open(dir, nil, nil, &tsdb.Options{WALSegmentSize: 32 << 10, MinBlockDuration: 2 * time.Hour.Milliseconds(), MaxBlockDuration: 2 * time.Hour.Milliseconds()}, nil)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 )
@@ -178,7 +179,7 @@ func (m *Memory) series(ref storage.SeriesRef, ls labels.Labels) *memSeries {
 		return nil
 	}
 	m.nextID++
-	s = &memSeries{id: m.nextID, ls: ls, met: ls.Get(labels.MetricName)}
+	s = &memSeries{id: m.nextID, ls: ls, met: ls.Get(model.MetricNameLabel)}
 	m.byID[s.id] = s
 	m.byHash[hash] = append(m.byHash[hash], s)
 	if m.byName[s.met] == nil {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -148,7 +149,7 @@ func (a *memAppender) Rollback() error {
 
 // checkLabels refuses what no store takes.
 func checkLabels(ls labels.Labels) error {
-	if ls.IsEmpty() || ls.Get(labels.MetricName) == "" {
+	if ls.IsEmpty() || ls.Get(model.MetricNameLabel) == "" {
 		return errors.New("a series needs a name")
 	}
 	if name, dup := ls.HasDuplicateLabelNames(); dup {

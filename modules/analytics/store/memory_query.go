@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -82,7 +83,7 @@ func (q *memQuerier) match(ctx context.Context, matchers []*labels.Matcher) ([]*
 	defer q.m.mu.RUnlock()
 	among := q.m.byID
 	for _, mt := range matchers {
-		if mt.Name == labels.MetricName && mt.Type == labels.MatchEqual && mt.Value != "" {
+		if mt.Name == model.MetricNameLabel && mt.Type == labels.MatchEqual && mt.Value != "" {
 			among = q.m.byName[mt.Value]
 			break
 		}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -174,7 +175,7 @@ func (q *queries) Series(ctx context.Context, from, to time.Time, limit int, mat
 	}
 	defer leave()
 	if len(matchers) == 0 {
-		matchers = [][]*labels.Matcher{{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+")}}
+		matchers = [][]*labels.Matcher{{labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".+")}}
 	}
 	hints := &storage.SelectHints{Start: from.UnixMilli(), End: to.UnixMilli(), Limit: limit, Func: "series"}
 	sets := make([]storage.SeriesSet, 0, len(matchers))

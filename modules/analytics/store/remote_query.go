@@ -118,7 +118,7 @@ func (s *Remote) Series(ctx context.Context, from, to time.Time, limit int, matc
 	}
 	defer done()
 	if len(matchers) == 0 {
-		matchers = [][]*labels.Matcher{{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+")}}
+		matchers = [][]*labels.Matcher{{labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".+")}}
 	}
 	sets, warnings, infos, err := s.api.Series(ctx, selectors(matchers), from, to, within(limit)...)
 	out := make([]labels.Labels, 0, len(sets))

@@ -130,7 +130,7 @@ func (d *doctor) checkpoint() error {
 	if err != nil {
 		return nil //nolint:nilerr // there is none
 	}
-	damage, _ := readLog(func() (io.ReadCloser, error) { return wlog.NewSegmentsReader(dir) }, nil)
+	_, damage := readLog(func() (io.ReadCloser, error) { return wlog.NewSegmentsReader(dir) }, nil)
 	if damage == nil {
 		return nil
 	}
@@ -174,7 +174,7 @@ func (d *doctor) log(name string) error {
 		first = max(first, checkpoint+1)
 	}
 	for i := first; i <= last; i++ {
-		damage, offset := readLog(func() (io.ReadCloser, error) {
+		offset, damage := readLog(func() (io.ReadCloser, error) {
 			s, err := wlog.OpenReadSegment(wlog.SegmentName(dir, i))
 			if err != nil {
 				return nil, err
@@ -204,21 +204,21 @@ func (d *doctor) log(name string) error {
 const tornTail = 256 << 10
 
 // readLog reads a log to its end, or to the first damage and where that is.
-func readLog(open func() (io.ReadCloser, error), each func([]byte) error) (damage error, at int64) {
+func readLog(open func() (io.ReadCloser, error), each func([]byte) error) (at int64, damage error) {
 	rc, err := open()
 	if err != nil {
-		return err, 0
+		return 0, err
 	}
 	defer rc.Close()
 	r := wlog.NewReader(rc)
 	for r.Next() {
 		if each != nil {
 			if err := each(r.Record()); err != nil {
-				return err, r.Offset()
+				return r.Offset(), err
 			}
 		}
 	}
-	return r.Err(), r.Offset()
+	return r.Offset(), r.Err()
 }
 
 // examineBlock reads all of a block, each part of which has a checksum.
