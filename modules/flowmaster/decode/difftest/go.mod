@@ -3,7 +3,7 @@
 // are of the code beside them.
 module github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/decode/difftest
 
-go 1.26.0
+go 1.26.7
 
 require (
 	github.com/caddy-lbpro/caddy-lbpro v0.0.0
