@@ -128,11 +128,11 @@ func (m *histogramMetric) Write(out *dto.Metric) error {
 		total += n
 	}
 	x := &dto.Histogram{
-		SampleCount:      new(uint64(total)),
-		SampleSum:        new(float64(time.Duration(h.sum.Load()).Seconds())),
+		SampleCount:      new(total),
+		SampleSum:        new(time.Duration(h.sum.Load()).Seconds()),
 		Schema:           new(int32(histogramSchema)),
 		ZeroThreshold:    new(float64(1.0 / (1 << -histogramLow))),
-		ZeroCount:        new(uint64(native[0])),
+		ZeroCount:        new(native[0]),
 		CreatedTimestamp: timestamppb.New(h.since),
 	}
 	upTo := uint64(0)
@@ -185,8 +185,8 @@ func spans(counts []uint64, first int) (list []*dto.BucketSpan, deltas []int64) 
 // labelPairs makes labels in the order that the exposition wants, by name.
 func labelPairs(pool, backend string) []*dto.LabelPair {
 	return []*dto.LabelPair{
-		{Name: new(string("backend")), Value: new(string(backend))},
-		{Name: new(string("pool")), Value: new(string(pool))},
+		{Name: new("backend"), Value: new(backend)},
+		{Name: new("pool"), Value: new(pool)},
 	}
 }
 
