@@ -9,6 +9,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/adminclient"
+	"github.com/caddy-lbpro/caddy-lbpro/internal/terminal"
 )
 
 // CheckReport is what `caddy analytics check --json` prints.
@@ -37,7 +40,7 @@ const (
 
 // checkCommand checks a running server from end to end.
 func checkCommand() *cobra.Command {
-	var admin adminClient
+	admin := adminclient.New("analytics")
 	var asJSON bool
 	var wait time.Duration
 	cmd := &cobra.Command{
@@ -53,7 +56,7 @@ Right after a start the first collections and analyses are still to come: --wait
 them time.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := checkUntil(cmd.Context(), &admin, wait)
+			r, err := checkUntil(cmd.Context(), admin, wait)
 			if err != nil {
 				return err
 			}
@@ -67,7 +70,7 @@ them time.`,
 			return nil
 		},
 	}
-	admin.addFlags(cmd)
+	admin.AddFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the steps as JSON")
 	cmd.Flags().Var((*waitFlag)(&wait), "wait", "Try again for so long, such as 1m, until all steps pass")
 	return cmd
@@ -101,10 +104,13 @@ func (*waitFlag) Type() string { return "duration" }
 const checkPause = time.Second
 
 // checkUntil checks until all steps pass or the time is over.
-func checkUntil(ctx context.Context, admin *adminClient, wait time.Duration) (CheckReport, error) {
+func checkUntil(ctx context.Context, admin *adminclient.Client, wait time.Duration) (CheckReport, error) {
 	for deadline := time.Now().Add(wait); ; {
-		c := checker{ask: admin.get}
+		c := checker{ask: func(uri string, v any) error { return admin.Get(ctx, uri, v) }}
 		r := c.run()
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
 		if r.OK || !time.Now().Before(deadline) {
 			return r, nil
 		}
@@ -136,11 +142,11 @@ func (r *CheckReport) print(w io.Writer, asJSON bool) error {
 		if s.Detail != "" {
 			line += ": " + s.Detail
 		}
-		if _, err := fmt.Fprintln(w, safeText(line)); err != nil {
+		if _, err := fmt.Fprintln(w, terminal.Printable(line)); err != nil {
 			return err
 		}
 		if s.Fix != "" {
-			if _, err := fmt.Fprintln(w, safeText("         → "+s.Fix)); err != nil {
+			if _, err := fmt.Fprintln(w, terminal.Printable("         → "+s.Fix)); err != nil {
 				return err
 			}
 		}

@@ -2,7 +2,6 @@ package analytics
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/adminclient"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/correlate"
 )
 
@@ -61,7 +61,7 @@ func (c *checker) reach() bool {
 	const name = "admin API"
 	err := c.ask("/analytics/stats", &c.stats)
 	switch {
-	case withoutAnalytics(err):
+	case adminclient.Status(err) == http.StatusNotFound: // that Caddy does not have the module
 		c.fail(name, err.Error(), "build Caddy with it: eval \"xcaddy build $(caddy lbpro build-flags)\"")
 	case err != nil:
 		c.fail(name, err.Error(), "start Caddy with `caddy run`, or say where its admin API is with --address or --config")
@@ -100,10 +100,9 @@ func (c *checker) modules() {
 	const name = "module flowmaster"
 	var any map[string]any
 	err := c.ask("/analytics/flows/summary", &any)
-	var f *adminFailure
 	switch {
-	case errors.As(err, &f) && f.status == http.StatusServiceUnavailable:
-		c.skip(name, "%s", f.text)
+	case adminclient.Status(err) == http.StatusServiceUnavailable:
+		c.skip(name, "%s", err.Error())
 	case err != nil:
 		c.fail(name, err.Error(), "look at `caddy flowmaster status`")
 	default:

@@ -1,7 +1,6 @@
 package analytics
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -11,11 +10,14 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/adminclient"
+	"github.com/caddy-lbpro/caddy-lbpro/internal/terminal"
 )
 
 // statusCommand shows the engine of a running Caddy.
 func statusCommand() *cobra.Command {
-	var admin adminClient
+	admin := adminclient.New("analytics")
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -26,22 +28,16 @@ sources, pipelines, the store, and what is wrong.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON {
-				var raw json.RawMessage
-				if err := admin.get("/analytics/status", &raw); err != nil {
-					return err
-				}
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(raw)
+				return admin.Print(cmd.Context(), cmd.OutOrStdout(), "/analytics/status")
 			}
 			var r StatusReport
-			if err := admin.get("/analytics/status", &r); err != nil {
+			if err := admin.Get(cmd.Context(), "/analytics/status", &r); err != nil {
 				return err
 			}
 			return r.print(cmd.OutOrStdout(), time.Now())
 		},
 	}
-	admin.addFlags(cmd)
+	admin.AddFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print what the admin API says")
 	return cmd
 }
@@ -51,7 +47,7 @@ func (r *StatusReport) print(out io.Writer, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(cells ...string) {
 		for i, c := range cells {
-			cells[i] = safeText(c)
+			cells[i] = terminal.Printable(c)
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}

@@ -15,6 +15,9 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/adminclient"
+	"github.com/caddy-lbpro/caddy-lbpro/internal/terminal"
 )
 
 // rows writes a table for people; what it shows came from elsewhere and is made safe.
@@ -25,7 +28,7 @@ func newRows(out io.Writer) rows { return rows{tabwriter.NewWriter(out, 0, 0, 2,
 func (r rows) add(cells ...string) {
 	safe := make([]string, len(cells))
 	for i, c := range cells {
-		safe[i] = oneLine(c)
+		safe[i] = terminal.Printable(c)
 	}
 	fmt.Fprintln(r.w, strings.TrimRight(strings.Join(safe, "\t"), "\t"))
 }
@@ -43,7 +46,7 @@ func octets(n float64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
 // statusCommand shows what Network Flow Master of a running Caddy does.
 func statusCommand() *cobra.Command {
-	var admin adminClient
+	admin := adminclient.New("flowmaster")
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -54,20 +57,20 @@ and what was lost or turned away on the way.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON {
-				return admin.print(cmd.OutOrStdout(), "/flowmaster/status")
+				return admin.Print(cmd.Context(), cmd.OutOrStdout(), "/flowmaster/status")
 			}
 			var st statusResource
-			if err := admin.get("/flowmaster/status", &st); err != nil {
+			if err := admin.Get(cmd.Context(), "/flowmaster/status", &st); err != nil {
 				return err
 			}
 			var sum summaryResource
-			if err := admin.get("/flowmaster/summary", &sum); err != nil {
+			if err := admin.Get(cmd.Context(), "/flowmaster/summary", &sum); err != nil {
 				return err
 			}
 			return printStatus(cmd.OutOrStdout(), &st, &sum)
 		},
 	}
-	admin.addFlags(cmd)
+	admin.AddFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print what the admin API says")
 	return cmd
 }
@@ -127,7 +130,7 @@ func printStatus(out io.Writer, st *statusResource, sum *summaryResource) error 
 
 // topCommand shows who sends and receives most.
 func topCommand() *cobra.Command {
-	var admin adminClient
+	admin := adminclient.New("flowmaster")
 	var asJSON, watch bool
 	by, window, limit := "client_prefix", "1m", 20
 	interval := 2 * time.Second
@@ -141,26 +144,26 @@ too high.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			uri := "/flowmaster/top?" + url.Values{"by": {by}, "window": {window}, "limit": {strconv.Itoa(limit)}}.Encode()
-			show := func(out io.Writer) error {
+			show := func(ctx context.Context, out io.Writer) error {
 				if asJSON {
-					return admin.print(out, uri)
+					return admin.Print(ctx, out, uri)
 				}
 				var t topResource
-				if err := admin.get(uri, &t); err != nil {
+				if err := admin.Get(ctx, uri, &t); err != nil {
 					return err
 				}
 				return printTop(out, &t)
 			}
 			out := cmd.OutOrStdout()
 			if !watch {
-				return show(out)
+				return show(cmd.Context(), out)
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			return repeat(ctx, out, max(interval, 100*time.Millisecond), show)
 		},
 	}
-	admin.addFlags(cmd)
+	admin.AddFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&by, "by", by, "client_prefix, client_as, client_country, backend, service_port or exporter")
 	f.StringVar(&window, "window", window, "1m, 10m or 1h")
@@ -173,8 +176,8 @@ too high.`,
 
 // repeat shows something again and again, in place on a terminal, until ctx ends, which is
 // no error.
-func repeat(ctx context.Context, out io.Writer, interval time.Duration, show func(io.Writer) error) error {
-	live := isTerminal(out)
+func repeat(ctx context.Context, out io.Writer, interval time.Duration, show func(context.Context, io.Writer) error) error {
+	live := terminal.Is(out)
 	if live {
 		fmt.Fprint(out, "\x1b[?1049h\x1b[?25l")
 		defer fmt.Fprint(out, "\x1b[?25h\x1b[?1049l")
@@ -183,7 +186,11 @@ func repeat(ctx context.Context, out io.Writer, interval time.Duration, show fun
 	defer t.Stop()
 	for {
 		var frame strings.Builder
-		if err := show(&frame); err != nil {
+		err := show(ctx, &frame)
+		if ctx.Err() != nil {
+			return nil // its user has seen enough
+		}
+		if err != nil {
 			return err
 		}
 		text := frame.String()

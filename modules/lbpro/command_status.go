@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"os/signal"
 	"strconv"
 	"strings"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/adminclient"
 )
 
 // durationFlag is a duration as Caddy writes them, such as 90s or 1d.
@@ -46,7 +47,7 @@ type poolList struct {
 
 // statusCommand shows the pools of a running Caddy.
 func statusCommand() *cobra.Command {
-	var admin adminClient
+	admin := adminclient.New("lbpro")
 	var asJSON, watch, why bool
 	interval := durationFlag(time.Second)
 	cmd := &cobra.Command{
@@ -57,9 +58,9 @@ Shows the pools of a running Caddy and their backends: what state they are in an
 why, and the figures of the last minute.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ask := func() (poolList, error) {
+			ask := func(ctx context.Context) (poolList, error) {
 				var list poolList
-				err := admin.request(http.MethodGet, "/lbpro/pools", nil, &list)
+				err := admin.Get(ctx, "/lbpro/pools", &list)
 				if err != nil || len(args) == 0 {
 					return list, err
 				}
@@ -83,7 +84,7 @@ why, and the figures of the last minute.`,
 				_, err := fmt.Fprintln(s.out, strings.Join(lines, "\n"))
 				return err
 			}
-			list, err := ask()
+			list, err := ask(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -100,12 +101,14 @@ why, and the figures of the last minute.`,
 				if err := show(list); err != nil {
 					return err
 				}
-				list, err = ask()
+				if list, err = ask(ctx); ctx.Err() != nil {
+					return nil // its user has seen enough
+				}
 				return err
 			})
 		},
 	}
-	admin.addFlags(cmd)
+	admin.AddFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print what the admin API says")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "Show it again and again until Ctrl-C")
 	cmd.Flags().Var(&interval, "interval", "How often to do so")

@@ -7,10 +7,11 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/terminal"
 )
 
 // style is a colour or weight of text on a terminal, as an SGR parameter.
@@ -50,7 +51,7 @@ func (t table) lines(color bool, width int) []string {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(printable(c.text)))
+			widths[i] = max(widths[i], utf8.RuneCountInString(terminal.Printable(c.text)))
 		}
 	}
 	lines := make([]string, len(t))
@@ -58,7 +59,7 @@ func (t table) lines(color bool, width int) []string {
 		var s strings.Builder
 		used := 0
 		for i, c := range row {
-			text := printable(c.text)
+			text := terminal.Printable(c.text)
 			blanks := widths[i] - utf8.RuneCountInString(text)
 			switch {
 			case c.right:
@@ -95,16 +96,6 @@ func cut(text string, width int) string {
 		return string([]rune(text)[:max(width, 0)])
 	}
 	return string([]rune(text)[:width-1]) + "…"
-}
-
-// printable makes text safe for a terminal: what it shows came from elsewhere.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
 }
 
 // screen is where something live is shown: a terminal, redrawn in place, or any other

@@ -1,76 +1,17 @@
 package lbpro
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/adminclient"
+	"github.com/caddy-lbpro/caddy-lbpro/internal/terminal"
 )
-
-// adminClient asks the admin API of a running Caddy. It is found as other commands of
-// Caddy find it.
-type adminClient struct{ address, config, adapter string }
-
-func (a *adminClient) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.address, "address", "", "The address of Caddy's admin API, if not the default")
-	cmd.Flags().StringVarP(&a.config, "config", "c", "", "The configuration file to take that address from")
-	cmd.Flags().StringVarP(&a.adapter, "adapter", "a", "", "The adapter of that file, if it is not JSON")
-}
-
-// adminAnswerMost bounds an answer of the admin API.
-const adminAnswerMost = 256 << 20
-
-// request sends a request with body, if it is not nil, and decodes the answer into v.
-func (a *adminClient) request(method, uri string, body, v any) error {
-	address, err := caddycmd.DetermineAdminAPIAddress(a.address, nil, a.config, a.adapter)
-	if err != nil {
-		return fmt.Errorf("finding the admin API: %w", err)
-	}
-	var text io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return fmt.Errorf("encoding the request: %w", err)
-		}
-		text = bytes.NewReader(b)
-	}
-	res, err := caddycmd.AdminAPIRequest(address, method, uri, http.Header{"Connection": {"close"}}, text)
-	if err != nil {
-		return adminError(address, err)
-	}
-	defer res.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(res.Body, adminAnswerMost)).Decode(v); err != nil {
-		return fmt.Errorf("reading the answer of Caddy at %s: %w", address, err)
-	}
-	return nil
-}
-
-// adminError says what to do about an error of AdminAPIRequest, which has no types.
-func adminError(address string, err error) error {
-	text, answered := strings.CutPrefix(err.Error(), "caddy responded with error: HTTP ")
-	if !answered {
-		return fmt.Errorf("no Caddy answers at %s: start one, or name its admin address with --address: %w", address, err)
-	}
-	code, text, _ := strings.Cut(text, ": ")
-	var e struct {
-		Error string `json:"error"`
-	}
-	switch {
-	case json.Unmarshal([]byte(text), &e) == nil && e.Error != "":
-		return errors.New(printable(e.Error))
-	case code == strconv.Itoa(http.StatusNotFound):
-		return fmt.Errorf("the Caddy at %s was built without lbpro", address)
-	}
-	return fmt.Errorf("the Caddy at %s answered %s: %s", address, code, printable(strings.TrimSpace(text)))
-}
 
 // operateCommands are the operator's actions.
 func operateCommands() []*cobra.Command {
@@ -125,7 +66,7 @@ func withSeconds(body map[string]any, name string, d durationFlag) map[string]an
 // operateCommand makes the command of one action. makeBody gets the arguments after
 // POOL and BACKEND.
 func operateCommand(use, short string, makeBody func(*cobra.Command, []string) (any, error)) *cobra.Command {
-	var admin adminClient
+	admin := adminclient.New("lbpro")
 	name, _, _ := strings.Cut(use, " ")
 	cmd := &cobra.Command{
 		Use:   use,
@@ -138,13 +79,13 @@ func operateCommand(use, short string, makeBody func(*cobra.Command, []string) (
 			}
 			var answer struct{ Message string }
 			uri := "/lbpro/pools/" + url.PathEscape(args[0]) + "/backends/" + url.PathEscape(args[1]) + "/" + name
-			if err := admin.request(http.MethodPost, uri, body, &answer); err != nil {
+			if err := admin.Post(cmd.Context(), uri, body, &answer); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), printable(answer.Message))
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), terminal.Printable(answer.Message))
 			return err
 		},
 	}
-	admin.addFlags(cmd)
+	admin.AddFlags(cmd)
 	return cmd
 }
