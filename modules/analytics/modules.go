@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/storage"
 	"go.uber.org/zap"
 
@@ -22,9 +21,8 @@ type StoreProvider interface {
 
 // StoreEnv is what the engine gives a store.
 type StoreEnv struct {
-	Logger     *zap.Logger
-	Registerer prometheus.Registerer // may be nil
-	Query      store.QueryOptions    // limits of one query; zero values take the defaults
+	Logger *zap.Logger
+	Query  store.QueryOptions // limits of one query; zero values take the defaults
 }
 
 // Source is a module of the namespace analytics.sources: something that metrics come from.

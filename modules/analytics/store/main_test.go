@@ -17,9 +17,18 @@ import (
 // childEnv has the directory in which a copy of the test collects until it is killed.
 const childEnv = "STORE_TEST_CHILD_DIR"
 
+// smallDiskEnv has one that gets full.
+const smallDiskEnv = "STORE_TEST_SMALL_DISK_DIR"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
 		if err := collectForever(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	if dir := os.Getenv(smallDiskEnv); dir != "" {
+		if err := collectOnSmallDisk(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

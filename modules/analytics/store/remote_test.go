@@ -268,7 +268,7 @@ func TestRemoteQueueIsBounded(t *testing.T) {
 // Damage in the queue costs what is damaged.
 func TestRemoteQueueDamage(t *testing.T) {
 	opts := store.RemoteOptions{URL: "http://" + freePort(t), Dir: t.TempDir(), MaxQueue: 1 << 20}
-	fill := func(s store.Store) {
+	fillQueue := func(s store.Store) {
 		for i := range 200 {
 			appendAll(t, s, func(app storage.AppenderV2) error {
 				var err error
@@ -280,7 +280,7 @@ func TestRemoteQueueDamage(t *testing.T) {
 		}
 	}
 	s := openRemote(t, opts)
-	fill(s)
+	fillQueue(s)
 	before := s.Status().Pending
 	closeNow(t, s)
 	flip(t, biggest(t, opts.Dir, "log/0*"), middle)
@@ -289,7 +289,7 @@ func TestRemoteQueueDamage(t *testing.T) {
 	if len(st.Notes) == 0 || st.Pending == 0 || st.Pending >= before {
 		t.Errorf("of %d: %+v", before, st)
 	}
-	fill(s)
+	fillQueue(s)
 	if got := s.Status().Pending; got <= st.Pending {
 		t.Errorf("and it goes on: %d, was %d", got, st.Pending)
 	}

@@ -11,10 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/alecthomas/units"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
@@ -69,16 +66,25 @@ type TSDB struct {
 	db      *tsdb.DB // nil after Close
 	closing context.Context
 	close   context.CancelFunc
-	flusher sync.WaitGroup
+	keeper  sync.WaitGroup
 
 	maxSeries atomic.Int64
 	health    health
+	open      transactions
+
+	settings sync.Mutex // guards opts
+	opts     TSDBOptions
+	room     atomic.Bool // there is enough on the disk
+	changed  atomic.Bool // opts, since the last upkeep
+	mapping  atomic.Bool // chunks of the head are mapped, which has not failed yet
 }
 
 const (
 	walSegmentBytes = 32 << 20
-	stripes         = 1 << 11 // a lock and two maps each; enough for 100,000 series
-	maxBlock        = 31 * 24 * time.Hour
+	// chunkFileBytes are asked of the disk for each file of a block before it is written.
+	chunkFileBytes = 16 << 20
+	stripes        = 1 << 11 // a lock and two maps each; enough for 100,000 series
+	maxBlock       = 31 * 24 * time.Hour
 )
 
 // OpenTSDB opens the database in opts.Dir. It repairs what the TSDB can repair, and moves
@@ -92,7 +98,10 @@ func OpenTSDB(opts TSDBOptions) (*TSDB, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("directory of the store: %w", err)
 	}
-	s := &TSDB{dir: dir, logger: opts.Logger}
+	s := &TSDB{dir: dir, logger: opts.Logger, opts: opts}
+	s.open.changed = sync.NewCond(&s.open.mu)
+	s.room.Store(true)
+	s.mapping.Store(true)
 	s.maxSeries.Store(int64(opts.MaxSeries))
 	// The lock is taken before anything in the directory is looked at, and not by the TSDB.
 	if s.locker, err = tsdbutil.NewDirLocker(dir, "tsdb", opts.Logger, nil); err != nil {
@@ -106,10 +115,12 @@ func OpenTSDB(opts TSDBOptions) (*TSDB, error) {
 		return nil, errors.Join(fmt.Errorf("opening the store in %s: %w", dir, err), s.locker.Release())
 	}
 	s.notes = doctor.notes
+	s.db.DisableCompactions() // see keepUp
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.queries = newQueries(opts.Query, s.db, opts.Logger, s.enter)
 	s.health.look(s.db)
-	s.flusher.Go(func() { s.flushEvery(opts.FlushInterval) })
+	s.watchRoom()
+	s.keeper.Go(func() { s.keepUp(opts.FlushInterval) })
 	return s, nil
 }
 
@@ -118,6 +129,8 @@ func tsdbOptions(o TSDBOptions) *tsdb.Options {
 	t.NoLockfile = true
 	t.WALCompression = compression.Snappy
 	t.WALSegmentSize = walSegmentBytes
+	t.MaxBlockChunkSegmentSize = chunkFileBytes
+	t.BlockReloadInterval = never // see keepUp
 	t.StripeSize = stripes
 	t.RetentionDuration = o.Retention.Milliseconds()
 	t.MaxBytes = o.MaxBytes
@@ -143,22 +156,15 @@ var errPanic = errors.New("panic while the store was opened")
 // interval of flushes.
 func (s *TSDB) Apply(opts TSDBOptions) error {
 	opts = opts.withDefaults()
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if s.db == nil {
-		return ErrClosed
-	}
 	s.maxSeries.Store(int64(opts.MaxSeries))
 	s.limit(opts.Query, s.logger)
-	return s.db.ApplyConfig(&config.Config{StorageConfig: config.StorageConfig{
-		TSDBConfig: &config.TSDBConfig{
-			OutOfOrderTimeWindow: opts.OutOfOrder.Milliseconds(),
-			Retention: &config.TSDBRetentionConfig{
-				Time: model.Duration(opts.Retention),
-				Size: units.Base2Bytes(opts.MaxBytes),
-			},
-		},
-	}})
+	s.settings.Lock()
+	s.opts = opts
+	s.settings.Unlock()
+	s.changed.Store(true)
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	return s.configure()
 }
 
 // AppenderV2 implements storage.AppendableV2.
@@ -189,8 +195,8 @@ func (s *TSDB) enter(ctx context.Context) (context.Context, func(), error) {
 
 // Close implements Store.
 func (s *TSDB) Close() error {
-	s.close() // ends queries
-	s.flusher.Wait()
+	s.close() // ends queries and the upkeep
+	s.keeper.Wait()
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	if s.db == nil {

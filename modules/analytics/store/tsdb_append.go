@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 )
 
 // tsdbAppender counts what goes into a TSDB and holds it to the limit of series.
@@ -15,6 +17,7 @@ type tsdbAppender struct {
 	s   *TSDB
 	app storage.AppenderV2
 	outcome
+	begun bool // it counts as open
 }
 
 // outcome is what became of the samples of one transaction.
@@ -32,6 +35,10 @@ func (a *tsdbAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int
 	if err := checkLabels(ls); err != nil {
 		a.dropped++
 		return 0, err
+	}
+	if !a.begun {
+		a.s.open.begin()
+		a.begun = true
 	}
 	if head := a.s.db.Head(); ref == 0 && head.NumSeries() >= uint64(a.s.maxSeries.Load()) {
 		if known, _ := a.app.(storage.GetRef).GetRef(ls, ls.Hash()); known == 0 {
@@ -66,18 +73,40 @@ func (a *tsdbAppender) AppendExemplars(ref storage.SeriesRef, _ labels.Labels, _
 func (a *tsdbAppender) Commit() error {
 	a.s.gate.RLock()
 	defer a.s.gate.RUnlock()
+	defer a.end()
 	if a.s.db == nil {
 		return errors.Join(ErrClosed, a.app.Rollback())
 	}
-	err := a.app.Commit()
+	err := guarded(a.app.Commit)
 	a.s.health.committed(a.outcome, err, time.Now())
-	return err
+	if err != nil {
+		a.s.open.tear()
+		a.s.watchRoom()
+		return err
+	}
+	a.end()
+	if a.taken > 0 {
+		a.s.mend(context.Background(), false)
+	}
+	return nil
 }
 
 // Rollback implements storage.AppenderV2.
 func (a *tsdbAppender) Rollback() error {
+	defer a.end()
 	a.s.health.committed(outcome{dropped: a.dropped}, nil, time.Time{})
-	return a.app.Rollback()
+	err := a.app.Rollback()
+	if err != nil && !errors.Is(err, tsdb.ErrAppenderClosed) {
+		a.s.open.tear() // it logs the series that it has made
+	}
+	return err
+}
+
+func (a *tsdbAppender) end() {
+	if a.begun {
+		a.begun = false
+		a.s.open.end()
+	}
 }
 
 // closedAppender is what a closed store gives.

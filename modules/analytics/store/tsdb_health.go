@@ -28,6 +28,8 @@ type health struct {
 	full      bool      // the last transaction had series beyond the limit
 	allTooOld bool      // the last transactions brought only samples from long ago
 	unwritten error     // of the last flush
+	unkept    error     // of the last upkeep
+	unkeptAt  time.Time // since when
 }
 
 // lookEvery is how old the figures of a status may be.
@@ -102,6 +104,7 @@ func (s *TSDB) Status() Status {
 			st.Newest = time.UnixMilli(t)
 		}
 	}
+	unmended, torn := s.open.problem()
 	st.OK = s.db != nil && h.failed == nil && !h.allTooOld
 	switch {
 	case s.db == nil:
@@ -115,6 +118,12 @@ func (s *TSDB) Status() Status {
 			st.Newest.Format(time.RFC3339))
 	case h.unwritten != nil:
 		st.Problem = fmt.Sprintf("the log cannot be forced to disk, a loss of power would lose it: %v; %s", h.unwritten, wayOut(h.unwritten))
+	case unmended != nil:
+		st.Problem = fmt.Sprintf("a write to the log failed at %s, and a restart would lose what came since, until it is mended: %v; %s",
+			torn.Format(time.RFC3339), unmended, wayOut(unmended))
+	case h.unkept != nil:
+		st.Problem = fmt.Sprintf("since %s the log cannot be put into blocks, so that it grows, and nothing old is deleted: %v; %s",
+			h.unkeptAt.Format(time.RFC3339), h.unkept, wayOut(h.unkept))
 	case h.full && st.Series >= int(s.maxSeries.Load()):
 		st.Problem = tooManySeries(int(s.maxSeries.Load()))
 	}
@@ -144,7 +153,9 @@ func (s *TSDB) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return s.sync()
+	s.mend(ctx, true)
+	unmended, _ := s.open.problem()
+	return errors.Join(unmended, s.sync())
 }
 
 // sync forces the open segments to disk. The TSDB does that by itself for each that is
@@ -174,19 +185,4 @@ func syncFile(name string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
-}
-
-func (s *TSDB) flushEvery(interval time.Duration) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.closing.Done():
-			return
-		case <-ticker.C:
-			if err := s.sync(); err != nil {
-				s.logger.Error("forcing the log to disk", "err", err)
-			}
-		}
-	}
 }
