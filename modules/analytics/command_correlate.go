@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/terminal"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/correlate"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
 )
@@ -80,9 +81,9 @@ func (f *correlateFlags) run(cmd *cobra.Command, file string) error {
 	if err != nil {
 		return fmt.Errorf("--method: %w", err)
 	}
-	bar := newProgress(cmd.ErrOrStderr())
-	defer bar.clear()
-	bar.say("reading the file")
+	bar := terminal.NewProgress(cmd.ErrOrStderr())
+	defer bar.Clear()
+	bar.Say("reading the file")
 	frame, notes, err := readCSV(cmd, file, f.step)
 	if err != nil {
 		return err
@@ -91,20 +92,20 @@ func (f *correlateFlags) run(cmd *cobra.Command, file string) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	bar.phase("taking season and memory out")
+	bar.Phase("taking season and memory out")
 	analysis, err := correlate.Prepare(ctx, frame, correlate.Options{
 		MaxLag: f.maxLag, MaxSeries: f.maxSeries, Level: f.level, Method: method,
-		Target: f.target, Control: f.control, Progress: bar.step,
+		Target: f.target, Control: f.control, Progress: bar.Step,
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	bar.phase("comparing")
+	bar.Phase("comparing")
 	result, err := analysis.Lagged(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	bar.clear()
+	bar.Clear()
 	pairs := result.Significant()
 	if f.all {
 		pairs = result.All()

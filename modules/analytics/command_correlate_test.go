@@ -216,22 +216,3 @@ func TestCorrelateCommandSaysWhereDataIsShort(t *testing.T) {
 		t.Error("goes on after it was cancelled")
 	}
 }
-
-func TestProgressBar(t *testing.T) {
-	var b bytes.Buffer
-	if p := newProgress(&b); p.out != nil {
-		t.Error("a bar where there is no terminal")
-	}
-	p := &progress{out: &b}
-	p.phase("comparing")
-	p.step(0, 0)
-	for i := 1; i <= 300; i++ {
-		p.step(i, 300)
-	}
-	p.clear()
-	p.clear()
-	drawn := b.String()
-	if !strings.Contains(drawn, "["+strings.Repeat("=", progressWidth)+"] 100 %") || !strings.HasSuffix(drawn, "\r\x1b[K") || strings.Contains(drawn, "\n") {
-		t.Errorf("%q", drawn)
-	}
-}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/terminal"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/decode"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
 )
@@ -62,12 +63,15 @@ What cannot be decoded is told on the standard error, and the exit status is 1 t
 includes data whose template has not come before it.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p := newProgress(cmd.ErrOrStderr(), cmd.OutOrStdout(), totalSize(args))
-			defer p.clear()
-			out := bufio.NewWriterSize(p.above(cmd.OutOrStdout()), 64<<10)
+			bar := terminal.NewProgress(cmd.ErrOrStderr())
+			defer bar.Clear()
+			if size := totalSize(args); size >= progressFrom {
+				bar.ExpectBytes(size)
+			}
+			out := bufio.NewWriterSize(bar.Above(cmd.OutOrStdout()), 64<<10)
 			r := &fileDecoder{
 				decoder: decode.NewDecoder(decode.NewStore(fileLimits)),
-				out:     out, errs: p.above(cmd.ErrOrStderr()), progress: p,
+				out:     out, errs: bar.Above(cmd.ErrOrStderr()), bar: bar,
 				mask: mask.mask, port: port, started: time.Now(),
 			}
 			for _, name := range args {
@@ -90,18 +94,31 @@ includes data whose template has not come before it.`,
 // fileLimits are wider than a collector's: the files are what someone chose to look at.
 var fileLimits = decode.Limits{Domains: 1 << 16, Templates: 1 << 16, Fields: 1 << 12, TemplateBytes: 256 << 20, Samplers: 1 << 16, TTL: -1}
 
+// progressFrom is from which size on reading takes long enough to be shown.
+const progressFrom = 4 << 20
+
+// totalSize is how much there is to read as far as that can be told.
+func totalSize(names []string) (n int64) {
+	for _, name := range names {
+		if s, err := os.Stat(name); err == nil && s.Mode().IsRegular() {
+			n += s.Size()
+		}
+	}
+	return n
+}
+
 // errorsShown is how many faults are told one by one.
 const errorsShown = 100
 
 // fileDecoder prints what is in files.
 type fileDecoder struct {
-	decoder  *decode.Decoder
-	out      *bufio.Writer
-	errs     io.Writer
-	progress *progress
-	mask     *flow.Mask
-	port     uint16
-	started  time.Time
+	decoder *decode.Decoder
+	out     *bufio.Writer
+	errs    io.Writer
+	bar     *terminal.Progress
+	mask    *flow.Mask
+	port    uint16
+	started time.Time
 
 	line      []byte
 	datagrams int
@@ -121,7 +138,7 @@ func (f *fileDecoder) file(stdin io.Reader, name string) error {
 		defer file.Close()
 		in = file
 	}
-	r, err := decode.NewFileReader(f.progress.reading(in))
+	r, err := decode.NewFileReader(f.bar.Reader(in))
 	if err != nil {
 		f.fault("%s: %v", name, err)
 		return nil
@@ -189,21 +206,11 @@ func (f *fileDecoder) datagram(where string, d decode.Datagram) error {
 func (f *fileDecoder) fault(format string, args ...any) {
 	f.faults++
 	if f.faults <= errorsShown {
-		fmt.Fprintf(f.errs, "%s\n", oneLine(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(f.errs, "%s\n", terminal.Printable(fmt.Sprintf(format, args...)))
 	}
 	if f.faults == errorsShown {
 		fmt.Fprintln(f.errs, "further faults are only counted")
 	}
-}
-
-// oneLine makes a joined error fit a line and keeps control characters off the terminal.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r != ' ' && !strconv.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, strings.ReplaceAll(text, "\n", "; "))
 }
 
 func (f *fileDecoder) verdict() error {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -192,26 +191,5 @@ func TestDecodeTellsABoundedNumberOfFaults(t *testing.T) {
 	_, errs, err := run(t, "decode", file)
 	if lines := strings.Count(errs, "\n"); err == nil || !strings.Contains(err.Error(), "faults: 300") || lines != errorsShown+1 {
 		t.Errorf("%d lines were told; %v", lines, err)
-	}
-}
-
-func TestProgressIsALineOnATerminal(t *testing.T) {
-	var out bytes.Buffer
-	p := &progress{total: 1 << 20, out: &out, shares: true, started: time.Now()}
-	if n, err := p.reading(strings.NewReader(strings.Repeat("x", 1<<19))).Read(make([]byte, 1<<19)); n != 1<<19 || err != nil {
-		t.Fatal(n, err)
-	}
-	if got := out.String(); !strings.HasPrefix(got, "\r[###############---------------]  50 %  512 KiB of 1.0 MiB") {
-		t.Errorf("half way: %q", got)
-	}
-	out.Reset()
-	if _, err := p.above(&out).Write([]byte("{}\n")); err != nil || out.String() != "\r\x1b[K{}\n" {
-		t.Errorf("a line of output: %q, %v", out.String(), err)
-	}
-	if line := p.line(10 * time.Second); !strings.HasSuffix(line, "10s left") {
-		t.Errorf("after ten seconds: %q", line)
-	}
-	if p := newProgress(&out, &out, 1<<30); p.out != nil {
-		t.Error("a bar where there is no terminal")
 	}
 }
