@@ -12,7 +12,7 @@ const self = "github.com/caddy-lbpro/caddy-lbpro/"
 // plain are the packages that know no Caddy and no glue: libraries with plain tests.
 var plain = []string{
 	"modules/lbpro/balance",
-	"modules/flowmaster/conninfo", "modules/flowmaster/flow", "modules/flowmaster/decode",
+	"modules/flowmaster/conninfo", "modules/flowmaster/flow", "modules/flowmaster/decode", "modules/flowmaster/geo",
 	"modules/analytics/window", "modules/analytics/correlate", "modules/analytics/detect",
 	"modules/analytics/forecast", "modules/analytics/explain", "modules/analytics/capacity",
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/decode"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
+	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/geo"
 )
 
 // processStarted is since when there can be anything in the windows.
@@ -24,6 +25,10 @@ type statusResource struct {
 	Collectors []CollectorStatus  `json:"collectors"`
 	Received   []receivedView     `json:"received"`
 	Exports    []ExportStatus     `json:"exports"`
+	GeoIP      []geo.Status       `json:"geoip"`
+	// MemoryBytes is about what all of it takes; in flows is what flows, windows and top
+	// lists do.
+	MemoryBytes int64 `json:"memory_bytes"`
 }
 
 // legView is what one leg carried.
@@ -76,6 +81,7 @@ func (a *App) statusResource(*query) (any, error) {
 		Addresses: cmp.Or(a.Addresses, addressesMask), MaskIPv4: a.state.key.mask.IPv4, MaskIPv6: a.state.key.mask.IPv6,
 		Flows: st, Totals: legs(st.Total, 0), Templates: a.state.templates.Status(),
 		Collectors: []CollectorStatus{}, Received: received(), Exports: []ExportStatus{},
+		GeoIP: a.state.geo.Status(), MemoryBytes: a.memory(),
 	}
 	for _, c := range a.collectors {
 		r.Collectors = append(r.Collectors, c.Status())
@@ -157,11 +163,13 @@ type topResource struct {
 
 // topEntry is one key: it has at most octets, and at least octets less error_octets.
 type topEntry struct {
-	Name        string  `json:"name"`
-	Octets      uint64  `json:"octets"`
-	ErrorOctets uint64  `json:"error_octets"`
-	Share       float64 `json:"share"`
-	PerSecond   float64 `json:"octets_per_second"`
+	Name string `json:"name"`
+	// Organization is who runs the AS, where a database tells.
+	Organization string  `json:"organization,omitempty"`
+	Octets       uint64  `json:"octets"`
+	ErrorOctets  uint64  `json:"error_octets"`
+	Share        float64 `json:"share"`
+	PerSecond    float64 `json:"octets_per_second"`
 }
 
 func (a *App) topResource(q *query) (any, error) {
@@ -184,7 +192,11 @@ func (a *App) topResource(q *query) (any, error) {
 	}
 	span := max(t.To.Sub(t.From), time.Second).Seconds()
 	for _, e := range t.Entries {
-		r.Top = append(r.Top, topEntry{e.Name, e.Octets, e.ErrorOctets, float64(e.Octets) / float64(max(t.TotalOctets, 1)), float64(e.Octets) / span})
+		org := ""
+		if d == flow.ByClientAS {
+			org = a.state.geo.Organization(e.Key.Number)
+		}
+		r.Top = append(r.Top, topEntry{e.Name, org, e.Octets, e.ErrorOctets, float64(e.Octets) / float64(max(t.TotalOctets, 1)), float64(e.Octets) / span})
 	}
 	return r, nil
 }

@@ -41,6 +41,9 @@ type App struct {
 	// Where flows are sent to as IPFIX.
 	Exports []*Export `json:"exports,omitempty"`
 
+	// Databases that tell countries and autonomous systems of addresses. Default: none.
+	GeoIP *GeoIP `json:"geoip,omitempty"`
+
 	// What of the host's network is read. Default: everything.
 	Host *Host `json:"host,omitempty"`
 
@@ -48,6 +51,8 @@ type App struct {
 	logger *zap.Logger
 	state  *state
 	limits Limits // with defaults
+
+	geoKeys []geoKey // what of the databases is to be given back
 
 	collectors []Collector
 
@@ -110,6 +115,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.parts = append(a.parts, hostPart{a.Host})
+	if err := a.provisionGeoIP(); err != nil {
+		return err
+	}
 	if err := a.provisionExports(); err != nil {
 		return err
 	}
@@ -184,6 +192,7 @@ func (a *App) stopLast() error {
 
 // Cleanup implements caddy.CleanerUpper.
 func (a *App) Cleanup() error {
+	a.releaseGeoIP()
 	if a.state != nil {
 		a.state.release()
 	}

@@ -39,6 +39,7 @@ func init() {
 //	    collector netflow|sflow { ... }
 //	    export <address> { ... }
 //	    host off|{ ... }
+//	    geoip <files...> { ... }
 //	}
 //
 // `flowmaster` alone measures own connections, with defaults.
@@ -91,6 +92,8 @@ func (a *App) option(name string) (parse func(*caddyfile.Dispenser) error, repea
 		return a.parseLimits, false
 	case "host":
 		return a.parseHost, false
+	case "geoip":
+		return a.parseGeoIP, false
 	case "export":
 		return a.parseExport, true
 	case "collector":

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/geo"
 )
 
 // The histograms, made once per process. Everything else is read when it is gathered.
@@ -96,14 +98,17 @@ var processMetrics = []metric[*process]{
 	{"flows_active", "Flows in the table.", prometheus.GaugeValue, "", func(p *process, emit emitter) { monitorStatus(p, emit, flowsActive) }},
 	{"flows_evicted_total", "Flows that were pushed out of the full table.", prometheus.CounterValue, "",
 		func(p *process, emit emitter) { monitorStatus(p, emit, flowsEvicted) }},
-	{"memory_bytes", "About what flows, windows and top lists take.", prometheus.GaugeValue, "",
-		func(p *process, emit emitter) { monitorStatus(p, emit, memoryBytes) }},
+	{"memory_bytes", "About what flowmaster takes: flows, windows and top lists, open connections, servers and backends, templates of exporters, databases of addresses.", prometheus.GaugeValue, "",
+		func(p *process, emit emitter) {
+			if a := p.owner.Load(); a != nil {
+				emit(float64(a.memory()))
+			}
+		}},
 }
 
 const (
 	flowsActive = iota
 	flowsEvicted
-	memoryBytes
 )
 
 // monitorStatus reads the monitor of the running configuration.
@@ -113,24 +118,27 @@ func monitorStatus(p *process, emit emitter, which int) {
 		return
 	}
 	st := a.state.monitor.Status()
-	emit([...]float64{float64(st.Flows), float64(st.Evicted), float64(st.MemoryBytes)}[which])
+	emit([...]float64{float64(st.Flows), float64(st.Evicted)}[which])
 }
 
 // collector reads the figures of the process. There is one of it; every configuration's
 // registry has it.
 type collector struct {
-	endpoint, process map[string]*prometheus.Desc
+	endpoint, process, geo map[string]*prometheus.Desc
 }
 
 var theCollector = newCollector()
 
 func newCollector() *collector {
-	c := &collector{make(map[string]*prometheus.Desc), make(map[string]*prometheus.Desc)}
+	c := &collector{make(map[string]*prometheus.Desc), make(map[string]*prometheus.Desc), make(map[string]*prometheus.Desc)}
 	for _, m := range endpointMetrics {
 		c.endpoint[m.name] = describe(m.name, m.help, m.label, endpointLabels...)
 	}
 	for _, m := range processMetrics {
 		c.process[m.name] = describe(m.name, m.help, m.label)
+	}
+	for _, m := range geoMetrics {
+		c.geo[m.name] = describe(m.name, m.help, m.label)
 	}
 	return c
 }
@@ -145,7 +153,7 @@ func describe(name, help, own string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range []map[string]*prometheus.Desc{c.endpoint, c.process} {
+	for _, m := range []map[string]*prometheus.Desc{c.endpoint, c.process, c.geo} {
 		for _, d := range m {
 			ch <- d
 		}
@@ -163,6 +171,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(c.process[m.name], m.kind, v, label...)
 		})
 	}
+	p.eachGeoIP(func(s *geo.Status) {
+		for _, m := range geoMetrics {
+			m.read(s, func(v float64, label ...string) {
+				ch <- prometheus.MustNewConstMetric(c.geo[m.name], m.kind, v, label...)
+			})
+		}
+	})
 	p.endpoints.each(func(e *endpoint) {
 		labels := e.key.labels()
 		for _, m := range endpointMetrics {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/decode"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
+	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/geo"
 )
 
 // states has what outlives configurations: the process (there is one) and the monitors.
@@ -23,6 +24,7 @@ type state struct {
 	*process
 	monitor *flow.Monitor
 	key     monitorKey
+	geo     geo.Set // of this configuration
 }
 
 // process is what there is one of, whatever is configured.
@@ -131,6 +133,7 @@ func (s *state) release() {
 // record goes this way, so that no address is stored that must not be. Workers have a
 // number each; the slice can be used again afterwards.
 func (s *state) take(worker int, records []flow.Record) {
+	s.geo.Annotate(records) // while addresses are whole
 	if s.key.hash {
 		for i := range records {
 			s.pseudonyms.apply(&records[i])

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 )
@@ -90,6 +91,15 @@ func (a Addr) Masked(bits4, bits6 uint8) Addr {
 	default:
 		return Addr{hi: a.hi &^ (^uint64(0) >> bits6)}
 	}
+}
+
+// Compare returns -1, 0 or 1 as a stands before b, is b, or stands behind it in the order of
+// numbers, IPv4 in its mapped form.
+func (a Addr) Compare(b Addr) int {
+	if c := cmp.Compare(a.hi, b.hi); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.lo, b.lo)
 }
 
 func (a Addr) less(b Addr) bool {
