@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -306,6 +307,7 @@ func TestEndToEnd(t *testing.T) {
 	if s.State != "running" || s.Store.Kind != "tsdb" || !s.Store.Ok || s.Store.Samples == 0 {
 		t.Errorf("status is %+v", s)
 	}
+	p.readsHost(t)
 	p.findsFault(t)
 	if out, err := p.command("analytics", "check", "--address", p.admin).CombinedOutput(); err != nil {
 		t.Errorf("caddy analytics check: %v\n%s", err, out)
@@ -353,6 +355,36 @@ func TestEndToEnd(t *testing.T) {
 	cancel()
 	clients.Wait()
 	p.terminate()
+}
+
+// readsHost has the counters of this host as signals.
+func (p *process) readsHost(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		return // they are read on Linux only
+	}
+	var answer struct {
+		Signals []struct {
+			Name   string
+			Series []struct{ Value *float64 }
+		}
+	}
+	if code, err := p.get("/analytics/metrics?pipeline=network", &answer); err != nil || code != 200 {
+		t.Fatalf("%d: %v", code, err)
+	}
+	read := 0
+	for _, s := range answer.Signals {
+		if !strings.HasPrefix(s.Name, "host_") {
+			continue
+		}
+		read++
+		if len(s.Series) == 0 || s.Series[0].Value == nil {
+			t.Errorf("signal %s has no value: %+v", s.Name, s.Series)
+		}
+	}
+	if read < 10 {
+		t.Errorf("%d signals of the host", read)
+	}
 }
 
 // findsFault has the correlation of the fault with what was felt.

@@ -23,11 +23,11 @@ type CheckReport struct {
 // CheckStep is one thing that was looked at.
 type CheckStep struct {
 	Name string `json:"name"`
-	// State is passed, failed, or skipped: there is nothing to look at, or a step before
-	// has failed.
+	// State is passed, failed, waiting (it takes more time), or skipped: there is nothing
+	// to look at, or a step before has failed.
 	State  string `json:"state"`
 	Detail string `json:"detail,omitempty"`
-	// Fix says what to do about a failure.
+	// Fix says what to do about a failure, or how to wait.
 	Fix         string  `json:"fix,omitempty"`
 	TookSeconds float64 `json:"took_seconds"`
 }
@@ -36,6 +36,7 @@ const (
 	checkPassed  = "passed"
 	checkFailed  = "failed"
 	checkSkipped = "skipped"
+	checkWaiting = "waiting"
 )
 
 // checkCommand checks a running server from end to end.
@@ -52,8 +53,9 @@ are loaded, sources are collected, pipelines are alive, the store can be written
 and a correlation can be computed. Prints each step; one that failed says what to do. Exits
 with 1 when any has failed.
 
-Right after a start the first collections and analyses are still to come: --wait gives
-them time.`,
+Right after a start the first collections are still to come, and it takes some thirty of
+them before anything can be correlated: ten minutes at the default interval. Until then a
+step is waiting, which is no failure. --wait gives them time.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := checkUntil(cmd.Context(), admin, wait)
@@ -72,7 +74,7 @@ them time.`,
 	}
 	admin.AddFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print the steps as JSON")
-	cmd.Flags().Var((*waitFlag)(&wait), "wait", "Try again for so long, such as 1m, until all steps pass")
+	cmd.Flags().Var((*waitFlag)(&wait), "wait", "Try again for so long, such as 1m, until no step has failed or is waiting")
 	return cmd
 }
 
@@ -103,7 +105,7 @@ func (*waitFlag) Type() string { return "duration" }
 // checkPause is between two tries.
 const checkPause = time.Second
 
-// checkUntil checks until all steps pass or the time is over.
+// checkUntil checks until no step has failed or waits, or the time is over.
 func checkUntil(ctx context.Context, admin *adminclient.Client, wait time.Duration) (CheckReport, error) {
 	for deadline := time.Now().Add(wait); ; {
 		c := checker{ask: func(uri string, v any) error { return admin.Get(ctx, uri, v) }}
@@ -111,7 +113,7 @@ func checkUntil(ctx context.Context, admin *adminclient.Client, wait time.Durati
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		if r.OK || !time.Now().Before(deadline) {
+		if r.OK && r.count(checkWaiting) == 0 || !time.Now().Before(deadline) {
 			return r, nil
 		}
 		select {
@@ -151,6 +153,7 @@ func (r *CheckReport) print(w io.Writer, asJSON bool) error {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", r.count(checkPassed), r.count(checkFailed), r.count(checkSkipped))
+	_, err := fmt.Fprintf(w, "%d passed, %d failed, %d waiting, %d skipped\n",
+		r.count(checkPassed), r.count(checkFailed), r.count(checkWaiting), r.count(checkSkipped))
 	return err
 }

@@ -56,6 +56,15 @@ func (c *checker) skip(name, format string, args ...any) {
 
 func (c *checker) fail(name, detail, fix string) { c.add(name, checkFailed, detail, fix) }
 
+// notYet is for what comes by itself: it is no failure until the engine had the time for it.
+func (c *checker) notYet(name, detail string, interval float64) {
+	state := checkFailed
+	if c.status.UptimeSeconds < 3*interval+10 {
+		state = checkWaiting
+	}
+	c.add(name, state, detail, waitFor(interval))
+}
+
 // reach finds the admin API, with the module.
 func (c *checker) reach() bool {
 	const name = "admin API"
@@ -141,7 +150,7 @@ func (c *checker) sources() {
 		ago, late := c.late(s.LastRun, s.IntervalSeconds)
 		switch {
 		case s.LastRun.IsZero():
-			c.fail(name, "nothing has been collected yet", waitFor(s.IntervalSeconds))
+			c.notYet(name, "nothing has been collected yet", s.IntervalSeconds)
 		case s.State == "down":
 			c.fail(name, cmp.Or(s.LastError, "it is down"), "see that the target answers, and that its address in the configuration is right")
 		case late:
@@ -171,7 +180,7 @@ func (c *checker) pipelines() {
 		case p.LastError != "":
 			c.fail(name, p.LastError, "correct the PromQL of the signal, or see to the source")
 		case p.LastRun.IsZero():
-			c.fail(name, "it has not run yet", waitFor(p.IntervalSeconds))
+			c.notYet(name, "it has not run yet", p.IntervalSeconds)
 		case late:
 			c.fail(name, fmt.Sprintf("ran last %v ago, every %g s is due", ago, p.IntervalSeconds), "the machine may be overloaded: take longer intervals, or fewer signals")
 		default:
@@ -193,7 +202,7 @@ func (c *checker) storage() {
 	case !s.OK:
 		c.fail(name, "it cannot be written: "+s.Problem, cmp.Or(s.Problem, "look at Caddy's log"))
 	case s.Newest.IsZero():
-		c.fail(name, "it is empty", waitFor(c.status.Settings.CollectIntervalSeconds))
+		c.notYet(name, "it is empty", c.status.Settings.CollectIntervalSeconds)
 	case late:
 		c.fail(name, fmt.Sprintf("the newest sample is %v old", ago), "see that sources are collected and that there is room where the store is: "+s.Location)
 	default:
@@ -201,7 +210,7 @@ func (c *checker) storage() {
 	}
 }
 
-// query asks the store for what was collected last.
+// query asks the store for what was collected last: only what was written can be read.
 func (c *checker) query() {
 	const name = "query"
 	var a struct {
@@ -211,16 +220,42 @@ func (c *checker) query() {
 			} `json:"result"`
 		} `json:"data"`
 	}
-	err := c.ask("/analytics/v1/query?query="+url.QueryEscape("count(up)"), &a)
-	switch {
-	case err != nil:
+	err := c.ask("/analytics/v1/query?query="+url.QueryEscape("max(timestamp(up))"), &a)
+	if err != nil {
 		c.fail(name, err.Error(), err.Error())
-	case len(a.Data.Result) == 0:
-		c.fail(name, "PromQL finds no target's `up`", waitFor(c.status.Settings.CollectIntervalSeconds))
-	default:
-		c.pass(name, "PromQL finds %v targets", a.Data.Result[0].Value[1])
+		return
 	}
+	interval := c.status.Settings.CollectIntervalSeconds
+	if len(a.Data.Result) == 0 {
+		c.notYet(name, "PromQL finds no target's `up`", interval)
+		return
+	}
+	seconds, err := strconv.ParseFloat(fmt.Sprint(a.Data.Result[0].Value[1]), 64)
+	if err != nil {
+		c.fail(name, fmt.Sprintf("PromQL gives no time: %v", err), "look at Caddy's log")
+		return
+	}
+	var collected time.Time
+	for _, s := range c.status.Sources {
+		if s.LastRun.After(collected) {
+			collected, interval = s.LastRun, max(interval, s.IntervalSeconds)
+		}
+	}
+	slack := time.Duration(2*interval*float64(time.Second)) + 5*time.Second
+	if c.status.Store != nil && c.status.Store.Kind == "prometheus" {
+		slack += remoteDelay
+	}
+	if behind := collected.Sub(time.UnixMilli(int64(seconds * 1000))); behind > slack {
+		c.fail(name, fmt.Sprintf("the last collection was at %s, and the newest sample that can be read is %v older: what is collected does not arrive in the store",
+			collected.Format(time.RFC3339), behind.Round(time.Second)),
+			"see the store in `caddy analytics status`, and Caddy's log; a remote store may still have to take what waits")
+		return
+	}
+	c.pass(name, "what was collected last can be read")
 }
+
+// remoteDelay is how long a remote store may take to show what it has.
+const remoteDelay = time.Minute
 
 // correlation has one computed, over all that the windows have.
 func (c *checker) correlation() {
@@ -229,14 +264,21 @@ func (c *checker) correlation() {
 	from := c.stats.Time.Add(-min(analysisPoints*interval, time.Hour))
 	var a correlationAnswer
 	err := c.ask("/analytics/correlation?limit=1&from="+strconv.FormatInt(from.Unix(), 10), &a)
+	// A rate looks back over some collections, and the first brings nothing to compare with.
+	need := (correlate.MinSamples + rateIntervals + 2) * interval
+	uptime := time.Duration(c.status.UptimeSeconds * float64(time.Second))
 	switch {
 	case err != nil:
 		c.fail(name, err.Error(), err.Error())
-	case a.Summary.Tests == 0:
-		need := correlate.MinSamples * interval
-		c.fail(name, fmt.Sprintf("%d series, and no two of them have enough data", a.Summary.Series),
-			fmt.Sprintf("it takes about %v of collecting, with traffic: check again then, or with --wait %v", need, need))
-	default:
+	case a.Summary.Tests > 0:
 		c.pass(name, "%d pairs tested, %d significant", a.Summary.Tests, a.Summary.Significant)
+	case uptime < need:
+		left := (need - uptime).Round(time.Second)
+		have := min(max(int(uptime/interval)-rateIntervals, 0), correlate.MinSamples-1)
+		c.add(name, checkWaiting, fmt.Sprintf("not enough data yet: about %d of %d samples; ready in about %v", have, correlate.MinSamples, left),
+			fmt.Sprintf("nothing is wrong: let it collect, with some traffic, and check again then, or with --wait %v", (left+interval).Round(time.Second)))
+	default:
+		c.fail(name, fmt.Sprintf("%d series, and no two of them have %d samples that vary", a.Summary.Series, correlate.MinSamples),
+			"send traffic through Caddy for some minutes: what never changes cannot be compared; and see that no pipeline or source above has failed")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
+	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
 )
 
 // runAnalytics runs `caddy analytics` with the arguments and returns what it printed.
@@ -37,7 +38,7 @@ func (c *apiCaddy) check() (map[string]CheckStep, error) {
 	steps := make(map[string]CheckStep)
 	for _, s := range r.Steps {
 		steps[s.Name] = s
-		if (s.Fix == "") == (s.State == checkFailed) {
+		if (s.Fix == "") == (s.State == checkFailed || s.State == checkWaiting) {
 			c.t.Errorf("a step and its fix: %+v", s)
 		}
 	}
@@ -107,6 +108,9 @@ func TestCheckCommand(t *testing.T) {
 		{"store closed", func(r *StatusReport) { r.Store = nil }, []string{"store"}, "check again"},
 		{"store full", func(r *StatusReport) { r.Store.OK, r.Store.Problem = false, "no space left" }, []string{"store"}, "no space left"},
 		{"store stale", func(r *StatusReport) { r.Store.Newest = time.Now().Add(-time.Hour) }, []string{"store"}, "room"},
+		{"store takes nothing", func(r *StatusReport) {
+			r.Sources[0].LastRun = time.Now().Add(5 * time.Minute) // which is later than what can be read
+		}, []string{"query"}, "store"},
 		{"store empty", func(r *StatusReport) { r.Store.Newest = time.Time{} }, []string{"store"}, "check again"},
 	} {
 		e.report = healthyReport()
@@ -171,5 +175,51 @@ func TestStatusCommand(t *testing.T) {
 	var r StatusReport
 	if err != nil || json.Unmarshal([]byte(out), &r) != nil || r.Store.Series != 100 {
 		t.Errorf("--json: %v\n%s", err, out)
+	}
+}
+
+// flatFrame has series that never change.
+func flatFrame(from, to time.Time, step time.Duration) (*window.Frame, []SeriesInfo) {
+	f, infos := plantedFrame(from, to, step)
+	for _, s := range f.Signals {
+		for i := range s.Values {
+			s.Values[i] = 7
+		}
+	}
+	return f, infos
+}
+
+// What takes time waits, and is a failure only when that has passed.
+func TestCheckCommandWaits(t *testing.T) {
+	s := newTestStore(t)
+	e := &fakeEngine{store: s, report: healthyReport(), frame: flatFrame}
+	s.putUp(t, time.Now())
+	withApps(t, map[string]any{"analytics": e, "lbpro": fakeServer{"/lbpro/pools": fakePools}})
+	c := startAPICaddy(t, "", "")
+	e.report.UptimeSeconds = 100
+	steps, err := c.check()
+	if got := steps["correlation"]; err != nil || got.State != checkWaiting || !strings.Contains(got.Detail, "6 of 30 samples; ready in about 4m20s") || !strings.Contains(got.Fix, "--wait 4m30s") {
+		t.Errorf("%v: %+v", err, got)
+	}
+	if out, err := runAnalytics(t, "check", "--address", c.admin); err != nil || !strings.Contains(out, "waiting  correlation: not enough data yet") || !strings.Contains(out, "0 failed, 1 waiting") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	e.report.UptimeSeconds = 1000
+	steps, err = c.check()
+	if got := steps["correlation"]; err == nil || got.State != checkFailed || !strings.Contains(got.Fix, "traffic") {
+		t.Errorf("%v: %+v", err, got)
+	}
+	// Right after the start nothing has been collected.
+	e.report = healthyReport()
+	e.report.UptimeSeconds = 3
+	e.report.Sources[0].LastRun, e.report.Pipelines[0].LastRun, e.report.Store.Newest = time.Time{}, time.Time{}, time.Time{}
+	steps, err = c.check()
+	for _, name := range []string{"source registry", "pipeline balancer", "store", "correlation"} {
+		if steps[name].State != checkWaiting {
+			t.Errorf("%s: %+v", name, steps[name])
+		}
+	}
+	if err != nil {
+		t.Errorf("it waits: %v", err)
 	}
 }

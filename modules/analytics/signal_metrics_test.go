@@ -62,6 +62,8 @@ func TestSignalsNameMetricsThatAreEmitted(t *testing.T) {
 				for _, suffix := range []string{"", "_sum", "_count", "_bucket"} {
 					base, ok := strings.CutSuffix(m[2], suffix)
 					found = found || ok && strings.Contains(source[m[1]], `"`+base+`"`)
+					host, isHost := strings.CutPrefix(base, "host_")
+					found = found || ok && isHost && strings.Contains(source[m[1]], `hostDesc("`+host+`"`)
 				}
 				if !found {
 					t.Errorf("%s:%s names %s, which %s does not emit", l.pipeline, s.Name, v.Name, m[1])

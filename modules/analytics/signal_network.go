@@ -6,6 +6,7 @@ var (
 	byLeg      = []string{"leg"}
 	byEndpoint = []string{"leg", "server", "pool", "backend"}
 	byPath     = []string{"backend"}
+	byNIC      = []string{"interface"}
 )
 
 const ofEndpoint = "leg, server, pool, backend"
@@ -51,6 +52,7 @@ var networkSignals = slicesOf(
 		{Name: "path_score", Unit: "ratio", Good: Up, By: byPath, Help: "How packets fare on the way to the backend, from 1 (good) to 0.",
 			Expr: `min by (backend) (caddy_flowmaster_path_score)`},
 	},
+	hostSignals,
 )
 
 func retransmitRatio(labels string) string {
