@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
@@ -24,6 +25,13 @@ type App struct {
 	// How often backends are judged while there is traffic: the speed at which a silent
 	// or failing backend is noticed. Default: 5ms.
 	Interval caddy.Duration `json:"interval,omitempty"`
+
+	// Memory in bytes that Go's garbage collector takes for used, so that it runs less
+	// often: under load a seventh of the processor time is saved, and the slowest requests
+	// are quicker. It takes no pages itself, but up to as much garbage again is let lie.
+	// At most a sixteenth of a memory limit is taken, and nothing when GOGC is set.
+	// 0 switches it off. Default: 16777216 (16 MiB).
+	HeapReserve *int64 `json:"heap_reserve,omitempty"`
 
 	ctx    caddy.Context
 	logger *zap.Logger
@@ -78,6 +86,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("getting events app: %w", err)
 	}
 	a.events = events.(*caddyevents.App)
+	if a.HeapReserve == nil {
+		a.HeapReserve = new(int64(defaultHeapReserve))
+	}
 	return registerMetrics(ctx.GetMetricsRegistry())
 }
 
@@ -85,6 +96,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 func (a *App) Validate() error {
 	if i := time.Duration(a.Interval); i < time.Millisecond || i > time.Second {
 		return fmt.Errorf("interval is %v: it must be between 1ms and 1s", i)
+	}
+	if n := *a.HeapReserve; n < 0 || n > mostHeapReserve {
+		return fmt.Errorf("heap_reserve is %d bytes: it must be between 0, which is none, and %d", n, mostHeapReserve)
 	}
 	return nil
 }
@@ -141,6 +155,7 @@ func (a *App) Start() error {
 		u.apply()
 	}
 	a.mu.Unlock()
+	reserve.set(a, *a.HeapReserve)
 	go a.run(ctx)
 	return nil
 }
@@ -152,6 +167,7 @@ func (a *App) Stop() error {
 	}
 	a.stop()
 	<-a.done
+	reserve.drop(a)
 	type heir struct {
 		app  *App
 		pool string
@@ -228,7 +244,8 @@ func (a *App) tick(u *poolUse, now, every time.Duration, slow bool) (busy bool) 
 
 // Interface guards
 var (
-	_ caddy.App         = (*App)(nil)
-	_ caddy.Provisioner = (*App)(nil)
-	_ caddy.Validator   = (*App)(nil)
+	_ caddy.App             = (*App)(nil)
+	_ caddy.Provisioner     = (*App)(nil)
+	_ caddy.Validator       = (*App)(nil)
+	_ caddyfile.Unmarshaler = (*App)(nil)
 )

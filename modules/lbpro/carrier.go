@@ -68,7 +68,7 @@ func (c *carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("%w: status %d from %s", errClaimed, res.StatusCode, a.Backend().ID)
 		}
 	}
-	t.answered, t.status = true, res.StatusCode
+	t.answered, t.status = true, int32(res.StatusCode)
 	c.count(t, res, a.Backend())
 	return res, nil
 }

@@ -31,19 +31,17 @@ type request struct {
 	w        http.ResponseWriter
 	r        *http.Request // runs under this context
 	choice   balance.Choice
-	passed   balance.Choice // scratch of pick
 	route    balance.RouteKey
 	body     *replayBody // nil without a body
-	attempts int
+	attempts int32
+	holding  bool // this attempt holds a place in the retry budget
+	pending  bool // the next one does
+	queued   bool // has had its turn in the queue
+	ticket   balance.Ticket
 	trip     trip
 	first    balance.Attempt // the first attempt, spared an allocation
 
-	holding bool // this attempt holds a place in the retry budget
-	pending bool // the next one does
-
 	stop     error // why nothing could be chosen
-	queued   bool  // has had its turn in the queue
-	ticket   balance.Ticket
 	waitLeft time.Duration
 	began    time.Duration
 
@@ -56,10 +54,10 @@ type trip struct {
 	upstream *reverseproxy.Upstream
 	done     bool // the round trip is over; outcome is valid
 	outcome  balance.Outcome
-	answered bool // an answer is passed to the client
-	status   int  // of that answer
+	answered bool  // an answer is passed to the client
+	claimed  bool  // an answer was set aside because another attempt follows
+	status   int32 // of the answer that is passed on
 	ended    time.Duration
-	claimed  bool // an answer was set aside because another attempt follows
 	sending  *replayReader
 	cancel   context.CancelCauseFunc // of the attempt's own context, if it has one
 	response responseBody
@@ -244,7 +242,7 @@ func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool
 		q.h.stick.Stick(q.w, q.r, b)
 	}
 	if c := q.h.logger.Check(zapcore.DebugLevel, "chose backend"); c != nil {
-		c.Write(zap.String("pool", q.h.pool.Name), zap.String("backend", b.ID), zap.Int("attempt", q.attempts),
+		c.Write(zap.String("pool", q.h.pool.Name), zap.String("backend", b.ID), zap.Int32("attempt", q.attempts),
 			zap.Bool("probe", probe), zap.Float64("cost", b.Cost()), zap.Float64("width", b.Width()),
 			zap.Float64("weight", b.Weight()), zap.Int64("in_flight", b.InFlight()))
 	}
@@ -312,7 +310,7 @@ func (q *request) mayRepeat(o balance.Outcome) bool {
 // follows instead of passing it on: when that is safe, some backend is left that was not
 // tried, and the budget has a place.
 func (q *request) claim(o balance.Outcome) bool {
-	if q.attempts >= q.h.set.attempts || !q.mayRepeat(o) || q.client.Err() != nil || !q.another() {
+	if int(q.attempts) >= q.h.set.attempts || !q.mayRepeat(o) || q.client.Err() != nil || !q.another() {
 		return false
 	}
 	return q.takeBudget()
@@ -343,7 +341,7 @@ func (q *request) takeBudget() bool {
 func (q *request) again(err error) (bool, time.Duration) {
 	t, s := &q.trip, &q.h.set
 	// The second attempt goes at once, because it goes to another backend.
-	wait := s.backoff.Delay(q.attempts - 1)
+	wait := s.backoff.Delay(int(q.attempts) - 1)
 	switch {
 	case q.client.Err() != nil || q.stop != nil || !t.done:
 		return false, 0
@@ -351,7 +349,7 @@ func (q *request) again(err error) (bool, time.Duration) {
 		return true, wait
 	case err == nil || t.answered && !isRetryMatch(err):
 		return false, 0
-	case (t.answered || q.mayRepeat(t.outcome) || q.retryMatches()) && q.attempts < s.attempts && q.takeBudget():
+	case (t.answered || q.mayRepeat(t.outcome) || q.retryMatches()) && int(q.attempts) < s.attempts && q.takeBudget():
 		return true, wait
 	}
 	return q.park(), 0
@@ -401,7 +399,7 @@ func (q *request) park() bool {
 func (q *request) final(err error) error {
 	if q.attempts > 1 {
 		if repl, ok := q.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-			repl.Set("http.reverse_proxy.retries", q.attempts-1)
+			repl.Set("http.reverse_proxy.retries", int(q.attempts)-1)
 		}
 	}
 	switch {

@@ -73,10 +73,7 @@ func (h *Handler) pick(q *request, list []*balance.Backend, pool reverseproxy.Up
 	if h.foreign != nil {
 		policy = &foreignPicker{h.foreign, pool, r, q.w}
 	}
-	// A copy: what is ruled out here was not tried. It is in q because it would be
-	// allocated otherwise.
-	q.passed = q.choice
-	passed := &q.passed
+	passed := &q.choice
 	for range min(len(list), 8) {
 		i, probe := h.pool.Choose(list, policy, passed)
 		if i < 0 || pool[i].Available() {
@@ -84,6 +81,10 @@ func (h *Handler) pick(q *request, list []*balance.Backend, pool reverseproxy.Up
 		}
 		if probe {
 			list[i].Unprobe()
+		}
+		if passed == &q.choice {
+			c := q.choice // a copy: what is ruled out here was not tried
+			passed = &c
 		}
 		passed.Tried(list[i])
 	}

@@ -53,14 +53,14 @@ type Attempt struct {
 	start   time.Duration
 	load    int32 // requests in flight at the backend at the start, this one included
 	probe   bool  // the single request that tests a half-open backend
+	ended   bool
 
 	// Guarded by shard.mu.
-	prev, next *Attempt
 	waiting    bool        // no first byte yet
 	hedged     HedgeReason // why Tick asked for a hedge; HedgeNone until then
+	prev, next *Attempt
 
 	answered time.Duration // start to first byte; 0 before it
-	ended    bool
 }
 
 // Hedger can try a request elsewhere as well.
