@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/recordings"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/decode"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
 )
@@ -161,7 +162,7 @@ func TestCollectorTakesInDatagrams(t *testing.T) {
 }
 
 func TestCollectorFixturesThroughUDP(t *testing.T) {
-	dir := fixtureDir(t)
+	dir := recordings.Need(t)
 	port := freePort(t)
 	runApp(t, fmt.Sprintf("collector netflow {\nlisten 127.0.0.1:%d\n}", port))
 	c := countersOf(loopbackExporters)

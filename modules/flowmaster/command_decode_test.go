@@ -11,27 +11,9 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
-)
 
-// fixtureDir finds the recorded payloads, which live beside the repository and are not
-// part of it.
-func fixtureDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	for err == nil {
-		candidate := filepath.Join(dir, "shared", "fixtures", "flows")
-		if _, err := os.Stat(filepath.Join(candidate, "expected.json")); err == nil {
-			return candidate
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			break
-		}
-		dir = parent
-	}
-	t.Skip("shared/fixtures/flows is not beside this repository")
-	return ""
-}
+	"github.com/caddy-lbpro/caddy-lbpro/internal/recordings"
+)
 
 // run runs `caddy flowmaster` with the arguments.
 func run(t testing.TB, args ...string) (stdout, stderr string, err error) {
@@ -61,7 +43,7 @@ func records(t *testing.T, out string) (list []map[string]any) {
 
 // Every recording gives exactly the stated number of lines.
 func TestDecodeFixtures(t *testing.T) {
-	dir := fixtureDir(t)
+	dir := recordings.Need(t)
 	text, err := os.ReadFile(filepath.Join(dir, "expected.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +86,7 @@ func TestDecodeFixtures(t *testing.T) {
 }
 
 func TestDecodeRefusesWhatIsInvalid(t *testing.T) {
-	out, errs, err := run(t, "decode", filepath.Join(fixtureDir(t), "netflow5_test_invalid01.dat"))
+	out, errs, err := run(t, "decode", filepath.Join(recordings.Need(t), "netflow5_test_invalid01.dat"))
 	if n := len(records(t, out)); err == nil || errs == "" || n > 30 {
 		t.Errorf("%d records, error %v, told: %s", n, err, errs)
 	}

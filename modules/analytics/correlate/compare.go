@@ -53,6 +53,7 @@ func Compare(ctx context.Context, f *window.Frame, baseline, focus Range, level 
 	}
 	a, b := f.Slice(baseline.From, baseline.To), f.Slice(focus.From, focus.To)
 	out := make([]Change, len(f.Signals))
+	var all []*Evidence
 	var d *deseasoner
 	if a.Grid.N >= MinSamples {
 		d = newDeseasoner(a.Grid.N, a.Offset)
@@ -63,21 +64,9 @@ func Compare(ctx context.Context, f *window.Frame, baseline, focus Range, level 
 			return nil, context.Cause(ctx)
 		}
 		out[i] = changeOf(d, a, b, i, apart)
+		all = append(all, &out[i].Evidence)
 	}
-	var p []float64
-	for _, c := range out {
-		if c.Verdict != NotEnoughData {
-			p = append(p, c.P)
-		}
-	}
-	q := BenjaminiHochberg(p, len(p))
-	for i, k := 0, 0; i < len(out); i++ {
-		if out[i].Verdict != NotEnoughData {
-			out[i].Q = q[k]
-			out[i].judge(level)
-			k++
-		}
-	}
+	judgeTogether(all, level)
 	slices.SortStableFunc(out, func(a, b Change) int {
 		return cmp.Or(cmp.Compare(a.P, b.P), cmp.Compare(math.Abs(b.Effect), math.Abs(a.Effect)))
 	})

@@ -25,3 +25,19 @@ func BenjaminiHochberg(p []float64, tests int) []float64 {
 	}
 	return q
 }
+
+// judgeTogether sets q and the verdict of what could be tested. all are the
+// answers to questions asked at once.
+func judgeTogether(all []*Evidence, level float64) {
+	var tested []*Evidence
+	var p []float64
+	for _, e := range all {
+		if e.Verdict != NotEnoughData {
+			tested, p = append(tested, e), append(p, e.P)
+		}
+	}
+	for k, q := range BenjaminiHochberg(p, len(p)) {
+		tested[k].Q = q
+		tested[k].judge(level)
+	}
+}

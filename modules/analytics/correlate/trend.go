@@ -38,26 +38,15 @@ func Trends(ctx context.Context, f *window.Frame, level float64) ([]Trend, error
 		level = DefaultLevel
 	}
 	out := make([]Trend, len(f.Signals))
+	var all []*Evidence
 	for i, s := range f.Signals {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		out[i] = trendOf(f.Grid, s)
+		all = append(all, &out[i].Evidence)
 	}
-	var p []float64
-	for _, t := range out {
-		if t.Verdict != NotEnoughData {
-			p = append(p, t.P)
-		}
-	}
-	q := BenjaminiHochberg(p, len(p))
-	for i, k := 0, 0; i < len(out); i++ {
-		if out[i].Verdict != NotEnoughData {
-			out[i].Q = q[k]
-			out[i].judge(level)
-			k++
-		}
-	}
+	judgeTogether(all, level)
 	return out, nil
 }
 

@@ -10,39 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/recordings"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
 )
 
-// fixtureDir finds the recorded payloads, which live beside the repository and
-// are not part of it.
-func fixtureDir(t testing.TB) string {
-	t.Helper()
-	dir := fixtureDirOrNone()
-	if dir == "" {
-		t.Skip("shared/fixtures/flows is not beside this repository")
-	}
-	return dir
-}
-
-func fixtureDirOrNone() string {
-	dir, err := os.Getwd()
-	for err == nil {
-		candidate := filepath.Join(dir, "shared", "fixtures", "flows")
-		if _, err := os.Stat(filepath.Join(candidate, "expected.json")); err == nil {
-			return candidate
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			break
-		}
-		dir = parent
-	}
-	return ""
-}
-
 func fixture(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(fixtureDir(t), name))
+	b, err := os.ReadFile(filepath.Join(recordings.Need(t), name))
 	if errors.Is(err, fs.ErrNotExist) {
 		t.Skipf("no recording %s", name)
 	}
@@ -68,7 +42,7 @@ type fixtureCase struct {
 
 func fixtureCases(t testing.TB) []fixtureCase {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(fixtureDir(t), "expected.json"))
+	b, err := os.ReadFile(filepath.Join(recordings.Need(t), "expected.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

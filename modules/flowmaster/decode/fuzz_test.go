@@ -5,13 +5,15 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/recordings"
 )
 
 // addRecordings seeds a fuzz test with the recordings of one kind, where they
 // are there; the committed corpus holds others.
 func addRecordings(f *testing.F, pattern string) {
 	f.Helper()
-	dir := fixtureDirOrNone()
+	dir := recordings.Dir()
 	if dir == "" {
 		return
 	}

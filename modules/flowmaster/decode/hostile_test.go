@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/recordings"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
 )
 
@@ -149,7 +150,7 @@ func TestLengthLies(t *testing.T) {
 // TestTruncation cuts every recording at every octet. None may fail the
 // decoder or yield more than the whole.
 func TestTruncation(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(fixtureDir(t), "*.dat"))
+	files, err := filepath.Glob(filepath.Join(recordings.Need(t), "*.dat"))
 	if err != nil || len(files) == 0 {
 		t.Fatal("no recordings", err)
 	}

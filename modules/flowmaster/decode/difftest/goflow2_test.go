@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/recordings"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/decode"
 	"github.com/netsampler/goflow2/v2/decoders/netflow"
 	"github.com/netsampler/goflow2/v2/decoders/netflowlegacy"
@@ -114,28 +114,9 @@ func legacyRecord(r *netflowlegacy.RecordsNetFlowV5) record {
 	}
 }
 
-// fixtureDir finds the recordings beside the repository.
-func fixtureDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	for err == nil {
-		candidate := filepath.Join(dir, "shared", "fixtures", "flows")
-		if _, err := os.Stat(filepath.Join(candidate, "expected.json")); err == nil {
-			return candidate
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			break
-		}
-		dir = parent
-	}
-	t.Skip("shared/fixtures/flows is not beside this repository")
-	return ""
-}
-
 func fixture(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := fs.ReadFile(os.DirFS(fixtureDir(t)), name)
+	b, err := fs.ReadFile(os.DirFS(recordings.Need(t)), name)
 	if err != nil {
 		t.Fatal(err)
 	}
