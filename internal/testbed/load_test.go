@@ -262,9 +262,11 @@ func TestPooledConnectionClosed(t *testing.T) {
 
 func TestRunStops(t *testing.T) {
 	b := start(t, BackendConfig{Faults: []Fault{{Kind: Hang}}})
-	ctx, cancel := context.WithCancel(t.Context())
+	limit, end := context.WithTimeout(t.Context(), 30*time.Second)
+	defer end()
+	ctx, cancel := context.WithCancel(limit)
 	go func() {
-		for b.Stats().Received == 0 {
+		for b.Stats().Received == 0 && limit.Err() == nil {
 			time.Sleep(time.Millisecond)
 		}
 		cancel()

@@ -49,7 +49,6 @@ func runSender(job string) error {
 	if _, err := conn.Write(templates); err != nil {
 		return err
 	}
-	time.Sleep(50 * time.Millisecond)
 	var all [][]byte
 	for i := 0; i < max(flows/records, 1); i++ {
 		list := make([]flow.Record, records)

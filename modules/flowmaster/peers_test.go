@@ -113,16 +113,14 @@ func captureLoopback(t *testing.T) (file string) {
 		c.Close()
 		_, _ = udp.Write(sent[:i]) // nobody listens; the packets are what matters
 	}
-	size := int64(-1)
+	last := []byte("the last packet of this capture")
+	_, _ = udp.Write(last)
 	eventually(t, "the capture is written", func() bool {
-		s, err := os.Stat(file)
+		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		done := s.Size() == size && size > 400*100 // 400 packets at least
-		size = s.Size()
-		time.Sleep(300 * time.Millisecond)
-		return done
+		return bytes.Contains(b, last) // packets are written in their order
 	})
 	stop()
 	return file
@@ -221,7 +219,7 @@ func TestNfcapdCollectsTheExport(t *testing.T) {
 			if d := to.dropped.Load() + to.errors.Load(); d != 0 {
 				t.Errorf("%d dropped or failed", d)
 			}
-			time.Sleep(500 * time.Millisecond) // nfcapd has it in its socket; there is no way to ask whether it has read it
+			eventually(t, "nfcapd has read its socket", func() bool { return udpRead(t, port) })
 			stop()
 			out, err := exec.Command("nfdump", "-R", dir, "-o", "csv").Output()
 			if err != nil {
@@ -288,5 +286,24 @@ func udpListens(t *testing.T, port int) bool {
 		return true
 	}
 	c.Close()
+	return false
+}
+
+// udpRead reports whether nothing waits in the socket on a port of loopback.
+func udpRead(t *testing.T, port int) bool {
+	t.Helper()
+	b, err := os.ReadFile("/proc/net/udp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		// The number, the local and the remote address, the state, and what waits to be
+		// sent and to be read.
+		f := strings.Fields(line)
+		if len(f) > 4 && f[1] == fmt.Sprintf("0100007F:%04X", port) {
+			return strings.HasSuffix(f[4], ":00000000")
+		}
+	}
+	t.Fatalf("no socket on port %d in\n%s", port, b)
 	return false
 }

@@ -5,12 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,15 +19,36 @@ import (
 
 // command runs `caddy lbpro` with the arguments and returns what it printed.
 func command(ctx context.Context, args ...string) (string, error) {
+	var out bytes.Buffer
+	err := commandTo(ctx, &out, args...)
+	return out.String(), err
+}
+
+func commandTo(ctx context.Context, out io.Writer, args ...string) error {
 	root := &cobra.Command{Use: "lbpro", SilenceUsage: true, SilenceErrors: true}
 	root.AddCommand(statusCommand(), buildFlagsCommand(), demoCommand())
 	root.AddCommand(operateCommands()...)
-	var out bytes.Buffer
-	root.SetOut(&out)
-	root.SetErr(&out)
+	root.SetOut(out)
+	root.SetErr(out)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	return out.String(), err
+	return root.ExecuteContext(ctx)
+}
+
+// waiting is a buffer that calls then when it has the text so many times.
+type waiting struct {
+	bytes.Buffer
+	text  string
+	times int
+	then  func()
+}
+
+// Write implements io.Writer.
+func (w *waiting) Write(b []byte) (int, error) {
+	n, err := w.Buffer.Write(b)
+	if strings.Count(w.String(), w.text) >= w.times {
+		w.then()
+	}
+	return n, err
 }
 
 // says checks that a command succeeds and prints what is wanted.
@@ -104,14 +125,14 @@ func TestStatusShowsAndOperates(t *testing.T) {
 
 func TestStatusWatchesUntilItIsStopped(t *testing.T) {
 	s := startAdmin(t, "lbpro "+serve(t, say("x")).addr+" {\n\tpool t\n}")
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(300*time.Millisecond, cancel)
-	out, err := command(ctx, "status", "--watch", "--interval", "50ms", "--address", s.admin.addr)
-	if err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out := &waiting{text: "BACKEND", times: 3, then: cancel}
+	if err := commandTo(ctx, out, "status", "--watch", "--interval", "50ms", "--address", s.admin.addr); err != nil {
 		t.Fatalf("stopped by its user it fails: %v", err)
 	}
-	if n := strings.Count(out, "BACKEND"); n < 2 {
-		t.Errorf("it was shown %d times", n)
+	if n := strings.Count(out.String(), "BACKEND"); n != 3 {
+		t.Errorf("it was shown %d times, and stopped at the third", n)
 	}
 }
 

@@ -45,14 +45,14 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(700*time.Millisecond, cancel)
-	var out bytes.Buffer
-	if err := runDemo(ctx, demoOptions{rate: 20}, &out); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out := &waiting{text: "all backends are well", times: 1, then: cancel}
+	if err := runDemo(ctx, demoOptions{rate: 20}, out); err != nil {
 		t.Fatalf("interrupted it fails: %v", err)
 	}
-	if !strings.Contains(out.String(), "After 00:00") || strings.Contains(out.String(), "reverse_proxy") {
-		t.Errorf("interrupted at once, without the stock side, it prints\n%s", out.String())
+	if !strings.Contains(out.String(), "After 00:0") || strings.Contains(out.String(), "reverse_proxy") {
+		t.Errorf("interrupted at its first report, without the stock side, it prints\n%s", out.String())
 	}
 }
 
