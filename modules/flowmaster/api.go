@@ -267,5 +267,8 @@ func (a *App) hostResource(*query) (any, error) {
 	if a.Host != nil && a.Host.Off {
 		return nil, apiError(http.StatusNotFound, "%s", r.Note)
 	}
+	if a.Host != nil && a.Host.Sockets != nil {
+		r.Sockets = a.state.sockets.latest.Load()
+	}
 	return r, nil
 }

@@ -183,6 +183,7 @@ func TestHostCounters(t *testing.T) {
 	eventually(t, "the kernel counts datagrams to nobody", func() bool {
 		return readHost(app.Host).UDP.NoPort > r.UDP.NoPort
 	})
+	countersOf(anyExporter) // as every collector does
 	families, err := app.ctx.GetMetricsRegistry().Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -115,6 +115,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.parts = append(a.parts, hostPart{a.Host})
+	if err := a.provisionSockets(); err != nil {
+		return err
+	}
 	if err := a.provisionGeoIP(); err != nil {
 		return err
 	}

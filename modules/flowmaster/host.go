@@ -16,6 +16,9 @@ type Host struct {
 	// The network interfaces to show. Without any, those that are not virtual pairs
 	// (veth…), at most 32.
 	Interfaces []string `json:"interfaces,omitempty"`
+
+	// The TCP sockets of other programs. Default: they are not looked at.
+	Sockets *HostSockets `json:"sockets,omitempty"`
 }
 
 // parseHost takes the part about the host out of the global option flowmaster:
@@ -23,6 +26,7 @@ type Host struct {
 //	host off
 //	host {
 //		interfaces <names...>
+//		sockets [{ ... }]
 //	}
 func (a *App) parseHost(d *caddyfile.Dispenser) error {
 	h := new(Host)
@@ -34,6 +38,12 @@ func (a *App) parseHost(d *caddyfile.Dispenser) error {
 		h.Off = true
 	}
 	for d.NextBlock(1) {
+		if d.Val() == "sockets" {
+			if err := h.parseSockets(d); err != nil {
+				return err
+			}
+			continue
+		}
 		if d.Val() != "interfaces" {
 			return d.Errf("unrecognized subdirective %q of host", d.Val())
 		}
@@ -57,6 +67,8 @@ type HostReport struct {
 	Interfaces []HostInterface `json:"interfaces"`
 	// InterfacesLeftOut is how many there are besides.
 	InterfacesLeftOut int `json:"interfaces_left_out"`
+	// Sockets are those of other programs, where that is configured.
+	Sockets *SocketsReport `json:"sockets,omitempty"`
 }
 
 // HostTCP counts for all TCP sockets.

@@ -124,13 +124,13 @@ func monitorStatus(p *process, emit emitter, which int) {
 // collector reads the figures of the process. There is one of it; every configuration's
 // registry has it.
 type collector struct {
-	endpoint, process, geo map[string]*prometheus.Desc
+	endpoint, process, geo, sockets map[string]*prometheus.Desc
 }
 
 var theCollector = newCollector()
 
 func newCollector() *collector {
-	c := &collector{make(map[string]*prometheus.Desc), make(map[string]*prometheus.Desc), make(map[string]*prometheus.Desc)}
+	c := &collector{make(map[string]*prometheus.Desc), make(map[string]*prometheus.Desc), make(map[string]*prometheus.Desc), make(map[string]*prometheus.Desc)}
 	for _, m := range endpointMetrics {
 		c.endpoint[m.name] = describe(m.name, m.help, m.label, endpointLabels...)
 	}
@@ -139,6 +139,12 @@ func newCollector() *collector {
 	}
 	for _, m := range geoMetrics {
 		c.geo[m.name] = describe(m.name, m.help, m.label)
+	}
+	for _, m := range socketMetrics {
+		c.sockets[m.name] = describe(m.name, m.help, m.label, "port")
+	}
+	for _, m := range sweepMetrics {
+		c.sockets[m.name] = describe(m.name, m.help, m.label)
 	}
 	return c
 }
@@ -153,7 +159,7 @@ func describe(name, help, own string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range []map[string]*prometheus.Desc{c.endpoint, c.process, c.geo} {
+	for _, m := range []map[string]*prometheus.Desc{c.endpoint, c.process, c.geo, c.sockets} {
 		for _, d := range m {
 			ch <- d
 		}
@@ -178,6 +184,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			})
 		}
 	})
+	c.collectSockets(p, ch)
 	p.endpoints.each(func(e *endpoint) {
 		labels := e.key.labels()
 		for _, m := range endpointMetrics {

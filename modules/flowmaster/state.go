@@ -38,6 +38,7 @@ type process struct {
 	endpoints            endpoints
 	ticking              sync.Mutex // held by a tick, which has the sweeper and the paths' scores for itself
 	sweeper              sweeper
+	sockets              socketSweeper
 	unmeasured           atomic.Uint64
 	health               atomic.Pointer[healthReport]
 
