@@ -19,7 +19,7 @@ var plain = []string{
 
 // withCaddy are the packages below internal that know Caddy; every other one is plain. None
 // knows the glue, which shares them.
-var withCaddy = []string{"internal/adminclient"}
+var withCaddy = []string{"internal/adminclient", "internal/argument"}
 
 // glue are the packages with Caddy modules. A build with any one of them works alone.
 var glue = []string{"modules/lbpro", "modules/flowmaster", "modules/analytics"}

@@ -2,13 +2,14 @@ package analytics
 
 import (
 	"encoding/json"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 )
 
 func init() {
@@ -79,13 +80,13 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (a *App) parseOne(d *caddyfile.Dispenser, name string) (err error) {
 	switch name {
 	case "collect_interval":
-		return durationArg(d, &a.CollectInterval)
+		return argument.Duration(d, &a.CollectInterval)
 	case "analyze_interval":
-		return durationArg(d, &a.AnalyzeInterval)
+		return argument.Duration(d, &a.AnalyzeInterval)
 	case "max_history":
-		return countArg(d, &a.MaxHistory)
+		return argument.Count(d, &a.MaxHistory)
 	case "max_series":
-		return countArg(d, &a.MaxSeries)
+		return argument.Count(d, &a.MaxSeries)
 	case "store":
 		a.StoreRaw, err = parseModule(d, storeSpace, "a store")
 	case "source":
@@ -148,7 +149,7 @@ func (a *App) parsePipeline(d *caddyfile.Dispenser) error {
 				return d.ArgErr()
 			}
 		case "interval":
-			if err := durationArg(d, &p.Interval); err != nil {
+			if err := argument.Duration(d, &p.Interval); err != nil {
 				return err
 			}
 		case "signal":
@@ -207,15 +208,15 @@ func (q *QueryLimits) parse(d *caddyfile.Dispenser) error {
 		var err error
 		switch name := d.Val(); name {
 		case "timeout":
-			err = durationArg(d, &q.Timeout)
+			err = argument.Duration(d, &q.Timeout)
 		case "max_samples":
-			err = countArg(d, &q.MaxSamples)
+			err = argument.Count(d, &q.MaxSamples)
 		case "max_points":
-			err = countArg(d, &q.MaxPoints)
+			err = argument.Count(d, &q.MaxPoints)
 		case "max_range":
-			err = durationArg(d, &q.MaxRange)
+			err = argument.Duration(d, &q.MaxRange)
 		case "max_concurrent":
-			err = countArg(d, &q.MaxConcurrent)
+			err = argument.Count(d, &q.MaxConcurrent)
 		default:
 			err = d.Errf("unrecognized subdirective %q; query takes timeout, max_samples, max_points, max_range and max_concurrent", name)
 		}
@@ -223,36 +224,6 @@ func (q *QueryLimits) parse(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	return nil
-}
-
-// durationArg takes one duration.
-func durationArg(d *caddyfile.Dispenser, to *caddy.Duration) error {
-	name := d.Val()
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	v, err := caddy.ParseDuration(text)
-	if err != nil || v <= 0 {
-		return d.Errf("%s is %q: it must be a duration such as 20s", name, text)
-	}
-	*to = caddy.Duration(v)
-	return nil
-}
-
-// countArg takes one positive number.
-func countArg(d *caddyfile.Dispenser, to *int) error {
-	name := d.Val()
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	v, err := strconv.Atoi(strings.ReplaceAll(text, "_", ""))
-	if err != nil || v <= 0 {
-		return d.Errf("%s is %q: it must be a whole number above 0", name, text)
-	}
-	*to = v
 	return nil
 }
 

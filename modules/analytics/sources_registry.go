@@ -19,6 +19,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 )
 
 func init() {
@@ -219,7 +221,7 @@ func (r *RegistrySource) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "label":
 			err = labelArgs(d, &r.Labels)
 		case "timeout":
-			err = durationArg(d, &r.Timeout)
+			err = argument.Duration(d, &r.Timeout)
 		default:
 			err = d.Errf("unrecognized subdirective %q; the source registry takes instance, label and timeout", name)
 		}

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 )
 
 func init() {
@@ -285,17 +287,17 @@ func (s *ScrapeSource) parseOne(d *caddyfile.Dispenser) error {
 	case "label":
 		return labelArgs(d, &s.Labels)
 	case "timeout":
-		return durationArg(d, &s.Timeout)
+		return argument.Duration(d, &s.Timeout)
 	case "max_size":
-		return sizeArg(d, &s.MaxSize)
+		return argument.Size(d, &s.MaxSize)
 	case "max_samples":
-		return countArg(d, &s.MaxSamples)
+		return argument.Count(d, &s.MaxSamples)
 	case "max_labels":
-		return countArg(d, &s.MaxLabels)
+		return argument.Count(d, &s.MaxLabels)
 	case "max_label_name":
-		return countArg(d, &s.MaxLabelName)
+		return argument.Count(d, &s.MaxLabelName)
 	case "max_label_value":
-		return countArg(d, &s.MaxLabelLength)
+		return argument.Count(d, &s.MaxLabelLength)
 	case "honor_labels":
 		s.HonorLabels = true
 	case "honor_timestamps":

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
 )
 
@@ -110,15 +111,15 @@ func (m *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		var err error
 		switch name := d.Val(); name {
 		case "max_series":
-			err = countArg(d, &m.MaxSeries)
+			err = argument.Count(d, &m.MaxSeries)
 		case "max_samples":
-			err = countArg(d, &m.MaxSamples)
+			err = argument.Count(d, &m.MaxSamples)
 		case "max_size":
-			err = sizeArg(d, &m.MaxSize)
+			err = argument.Size(d, &m.MaxSize)
 		case "retention":
-			err = durationArg(d, &m.Retention)
+			err = argument.Duration(d, &m.Retention)
 		case "out_of_order":
-			err = durationArg(d, &m.OutOfOrder)
+			err = argument.Duration(d, &m.OutOfOrder)
 		default:
 			err = d.Errf("unrecognized subdirective %q; the store memory takes max_series, max_samples, max_size, retention and out_of_order", name)
 		}

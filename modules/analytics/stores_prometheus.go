@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	commoncfg "github.com/prometheus/common/config"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
 )
 
@@ -200,11 +201,11 @@ func (p *PrometheusStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "dir":
 			text(&p.Dir)
 		case "max_queue":
-			err = sizeArg(d, &p.MaxQueue)
+			err = argument.Size(d, &p.MaxQueue)
 		case "max_series":
-			err = countArg(d, &p.MaxSeries)
+			err = argument.Count(d, &p.MaxSeries)
 		case "timeout":
-			err = durationArg(d, &p.Timeout)
+			err = argument.Duration(d, &p.Timeout)
 		default:
 			err = d.Errf("unrecognized subdirective %q; the store prometheus takes url, write_url, query_url, dir, max_queue, max_series, timeout, %s", name, httpClientOptions)
 		}

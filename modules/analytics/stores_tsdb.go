@@ -8,8 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
 )
 
@@ -124,15 +124,15 @@ func (t *TSDBStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				err = d.ArgErr()
 			}
 		case "retention":
-			err = durationArg(d, &t.Retention)
+			err = argument.Duration(d, &t.Retention)
 		case "max_size":
-			err = sizeArg(d, &t.MaxSize)
+			err = argument.Size(d, &t.MaxSize)
 		case "max_series":
-			err = countArg(d, &t.MaxSeries)
+			err = argument.Count(d, &t.MaxSeries)
 		case "out_of_order":
-			err = durationArg(d, &t.OutOfOrder)
+			err = argument.Duration(d, &t.OutOfOrder)
 		case "flush_interval":
-			err = durationArg(d, &t.FlushInterval)
+			err = argument.Duration(d, &t.FlushInterval)
 		default:
 			err = d.Errf("unrecognized subdirective %q; the store tsdb takes dir, retention, max_size, max_series, out_of_order and flush_interval", name)
 		}
@@ -140,21 +140,6 @@ func (t *TSDBStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	return nil
-}
-
-// sizeArg takes one size in bytes, such as 512MiB.
-func sizeArg(d *caddyfile.Dispenser, to *int64) error {
-	name := d.Val()
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	v, err := humanize.ParseBytes(text)
-	if err != nil || v == 0 || v > 1<<62 {
-		return d.Errf("%s is %q: it must be a size such as 512MiB", name, text)
-	}
-	*to = int64(v)
 	return nil
 }
 

@@ -7,7 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
-	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 )
 
 func init() {
@@ -83,9 +84,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (a *App) option(name string) (parse func(*caddyfile.Dispenser) error, repeats bool) {
 	switch name {
 	case "sweep_interval":
-		return func(d *caddyfile.Dispenser) error { return durationArg(d, &a.SweepInterval) }, false
+		return func(d *caddyfile.Dispenser) error { return argument.Duration(d, &a.SweepInterval) }, false
 	case "addresses":
-		return func(d *caddyfile.Dispenser) error { return oneArg(d, &a.Addresses) }, false
+		return func(d *caddyfile.Dispenser) error { return argument.Texts(d, &a.Addresses) }, false
 	case "mask":
 		return a.parseMask, false
 	case "limits":
@@ -114,7 +115,7 @@ func (a *App) parseMask(d *caddyfile.Dispenser) error {
 		}
 		*to = n
 	}
-	return noMore(d)
+	return argument.NoMore(d)
 }
 
 func (a *App) parseLimits(d *caddyfile.Dispenser) error {
@@ -133,11 +134,11 @@ func (a *App) parseLimits(d *caddyfile.Dispenser) error {
 		var err error
 		switch {
 		case counts[name] != nil:
-			err = countArg(d, counts[name])
+			err = argument.Count(d, counts[name])
 		case durations[name] != nil:
-			err = durationArg(d, durations[name])
+			err = argument.Duration(d, durations[name])
 		case name == "template_bytes":
-			err = sizeArg(d, &l.TemplateBytes)
+			err = argument.Size(d, &l.TemplateBytes)
 		default:
 			return d.Errf("unknown limit %q; the limits are flows, flow_idle, flow_active, top_k, connections, sweep_connections, names, "+
 				"exporters, domains, templates, fields, template_bytes, template_ttl and rate", name)
@@ -146,61 +147,6 @@ func (a *App) parseLimits(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	return nil
-}
-
-// oneArg takes exactly one argument.
-func oneArg(d *caddyfile.Dispenser, to *string) error {
-	if !d.NextArg() {
-		return d.ArgErr()
-	}
-	*to = d.Val()
-	return noMore(d)
-}
-
-func noMore(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	return nil
-}
-
-func countArg(d *caddyfile.Dispenser, to *int) error {
-	name, v := d.Val(), ""
-	if err := oneArg(d, &v); err != nil {
-		return err
-	}
-	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 || n > 1<<30 {
-		return d.Errf("%s is %q: it must be a whole number from 1", name, v)
-	}
-	*to = n
-	return nil
-}
-
-func durationArg(d *caddyfile.Dispenser, to *caddy.Duration) error {
-	name, v := d.Val(), ""
-	if err := oneArg(d, &v); err != nil {
-		return err
-	}
-	t, err := caddy.ParseDuration(v)
-	if err != nil || t <= 0 {
-		return d.Errf("%s is %q: it must be a duration such as 500ms, 5s or 1m", name, v)
-	}
-	*to = caddy.Duration(t)
-	return nil
-}
-
-func sizeArg(d *caddyfile.Dispenser, to *int64) error {
-	name, v := d.Val(), ""
-	if err := oneArg(d, &v); err != nil {
-		return err
-	}
-	n, err := humanize.ParseBytes(v)
-	if err != nil || n == 0 || n > 1<<40 {
-		return d.Errf("%s is %q: it must be a size such as 32MiB", name, v)
-	}
-	*to = int64(n)
 	return nil
 }
 

@@ -6,6 +6,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 )
 
 // parseCollector takes one collector out of the global option flowmaster:
@@ -62,7 +64,7 @@ func (u *UDPCollector) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			u.Workers = int(n)
 		case "receive_buffer":
 			var n int64
-			if err := sizeArg(d, &n); err != nil {
+			if err := argument.Size(d, &n); err != nil {
 				return err
 			}
 			u.ReceiveBuffer = int(n)

@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 )
 
 // parseExport takes one export out of the global option flowmaster:
@@ -30,19 +32,19 @@ func (a *App) parseExport(d *caddyfile.Dispenser) error {
 			}
 			e.Domain = uint32(n)
 		case "template_interval":
-			if err := durationArg(d, &e.TemplateInterval); err != nil {
+			if err := argument.Duration(d, &e.TemplateInterval); err != nil {
 				return err
 			}
 		case "max_octets":
-			if err := countArg(d, &e.MaxOctets); err != nil {
+			if err := argument.Count(d, &e.MaxOctets); err != nil {
 				return err
 			}
 		case "queue":
-			if err := countArg(d, &e.Queue); err != nil {
+			if err := argument.Count(d, &e.Queue); err != nil {
 				return err
 			}
 		case "uniflow", "observed":
-			if err := noMore(d); err != nil {
+			if err := argument.NoMore(d); err != nil {
 				return err
 			}
 			if option == "uniflow" {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/geo"
 )
 
@@ -40,7 +41,7 @@ func (a *App) parseGeoIP(d *caddyfile.Dispenser) error {
 		if d.Val() != "max_size" {
 			return d.Errf("unrecognized subdirective %q of geoip", d.Val())
 		}
-		if err := sizeArg(d, &g.MaxSize); err != nil {
+		if err := argument.Size(d, &g.MaxSize); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
 
@@ -146,7 +147,7 @@ func (k *hashKey) parse(d *caddyfile.Dispenser) func(string) error {
 func (k *hashKey) option(d *caddyfile.Dispenser) func() error {
 	return func() error {
 		var v string
-		if err := args(d, &v); err != nil {
+		if err := argument.Texts(d, &v); err != nil {
 			return err
 		}
 		return k.parse(d)(v)
@@ -163,7 +164,7 @@ func (s *stock) policyOptions(d *caddyfile.Dispenser, value func(string) error, 
 			return err
 		}
 	}
-	if err := noMore(d); err != nil {
+	if err := argument.NoMore(d); err != nil {
 		return err
 	}
 	seen := make(map[string]bool)
@@ -192,7 +193,7 @@ func (s *stock) policyOptions(d *caddyfile.Dispenser, value func(string) error, 
 
 func (s *stock) parseWeight(d *caddyfile.Dispenser) error {
 	var upstream, value string
-	if err := args(d, &upstream, &value); err != nil {
+	if err := argument.Texts(d, &upstream, &value); err != nil {
 		return err
 	}
 	w, err := strconv.ParseFloat(value, 64)

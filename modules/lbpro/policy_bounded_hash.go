@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
 
@@ -60,7 +61,7 @@ func (p *BoundedHash) Validate() error {
 func (p *BoundedHash) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return p.policyOptions(d, p.parse(d), map[string]func() error{
 		"key":    p.option(d),
-		"factor": func() error { return floatArg(d, &p.Factor) },
+		"factor": func() error { return argument.NumberFrom0(d, &p.Factor) },
 	}, "key, factor")
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
 
@@ -51,7 +52,7 @@ func (p *LeastRequest) Validate() error {
 //	}
 func (p *LeastRequest) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return p.policyOptions(d, nil, map[string]func() error{
-		"choices": func() error { return intArg(d, &p.Choices) },
+		"choices": func() error { return argument.CountFrom0(d, &p.Choices) },
 	}, "choices")
 }
 

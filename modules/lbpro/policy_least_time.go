@@ -5,6 +5,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
 
@@ -52,7 +53,7 @@ func (p *LeastTime) Validate() error { return checkBand(p.Band) }
 //	}
 func (p *LeastTime) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return p.policyOptions(d, nil, map[string]func() error{
-		"band": func() error { return floatArg(d, &p.Band) },
+		"band": func() error { return argument.NumberFrom0(d, &p.Band) },
 	}, "band")
 }
 

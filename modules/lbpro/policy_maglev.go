@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
 
@@ -70,7 +71,7 @@ func (p *Maglev) Validate() error { return p.hashKey.validate() }
 func (p *Maglev) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return p.policyOptions(d, p.parse(d), map[string]func() error{
 		"key":        p.option(d),
-		"table_size": func() error { return intArg(d, &p.TableSize) },
+		"table_size": func() error { return argument.CountFrom0(d, &p.TableSize) },
 	}, "key, table_size")
 }
 

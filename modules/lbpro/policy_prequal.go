@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
 
@@ -105,11 +106,11 @@ func (p *Prequal) Validate() error {
 func (p *Prequal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	var c LoadProbe
 	err := p.policyOptions(d, nil, map[string]func() error{
-		"quantile":      func() error { return floatArg(d, &p.Quantile) },
-		"probe_uri":     func() error { return args(d, &c.URI) },
-		"probe_rate":    func() error { return floatArg(d, &c.Rate) },
-		"probe_age":     func() error { return durationArg(d, &c.Age) },
-		"probe_timeout": func() error { return durationArg(d, &c.Timeout) },
+		"quantile":      func() error { return argument.NumberFrom0(d, &p.Quantile) },
+		"probe_uri":     func() error { return argument.Texts(d, &c.URI) },
+		"probe_rate":    func() error { return argument.NumberFrom0(d, &c.Rate) },
+		"probe_age":     func() error { return argument.DurationFrom0(d, &c.Age) },
+		"probe_timeout": func() error { return argument.DurationFrom0(d, &c.Timeout) },
 	}, "quantile, probe_uri, probe_rate, probe_age, probe_timeout")
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
 
@@ -240,17 +241,17 @@ func (p *Sticky) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return p.policyOptions(d, name, map[string]func() error{
 		"cookie": func() error {
 			var v string
-			if err := args(d, &v); err != nil {
+			if err := argument.Texts(d, &v); err != nil {
 				return err
 			}
 			return name(v)
 		},
-		"path":      func() error { return args(d, &p.Path) },
-		"domain":    func() error { return args(d, &p.Domain) },
-		"max_age":   func() error { return durationArg(d, &p.MaxAge) },
-		"same_site": func() error { return args(d, &p.SameSite) },
-		"secure":    func() error { return args(d, &p.Secure) },
-		"secret":    func() error { return args(d, &p.Secret) },
+		"path":      func() error { return argument.Texts(d, &p.Path) },
+		"domain":    func() error { return argument.Texts(d, &p.Domain) },
+		"max_age":   func() error { return argument.DurationFrom0(d, &p.MaxAge) },
+		"same_site": func() error { return argument.Texts(d, &p.SameSite) },
+		"secure":    func() error { return argument.Texts(d, &p.Secure) },
+		"secret":    func() error { return argument.Texts(d, &p.Secret) },
 	}, "cookie, path, domain, max_age, same_site, secure, secret")
 }
 
