@@ -101,9 +101,7 @@ why, and the figures of the last minute.`,
 				if err := show(list); err != nil {
 					return err
 				}
-				if list, err = ask(ctx); ctx.Err() != nil {
-					return nil // its user has seen enough
-				}
+				list, err = ask(ctx)
 				return err
 			})
 		},
@@ -122,7 +120,11 @@ func every(ctx context.Context, interval time.Duration, f func() error) error {
 	t := time.NewTicker(max(interval, 50*time.Millisecond))
 	defer t.Stop()
 	for {
-		if err := f(); err != nil {
+		err := f()
+		if ctx.Err() != nil {
+			return nil // its user has seen enough
+		}
+		if err != nil {
 			return err
 		}
 		select {
