@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 )
 
 // HostSockets says how the TCP sockets of other programs are looked at. It is done through
@@ -55,11 +57,11 @@ func (h *Host) parseSockets(d *caddyfile.Dispenser) error {
 		var err error
 		switch d.Val() {
 		case "interval":
-			err = durationArg(d, &s.Interval)
+			err = argument.Duration(d, &s.Interval)
 		case "limit":
-			err = countArg(d, &s.Limit)
+			err = argument.Count(d, &s.Limit)
 		case "top":
-			err = countArg(d, &s.Top)
+			err = argument.Count(d, &s.Top)
 		case "port":
 			err = s.parsePort(d)
 		default:
