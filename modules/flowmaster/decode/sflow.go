@@ -92,6 +92,16 @@ func (m *message) sflow(b []byte) error {
 		return fmt.Errorf("%d samples announced in %d octets: %w", samples, len(r.b), ErrLength)
 	}
 	for i := range samples {
+		if format, body, rest, ok := sflowPart(r.b); ok && m.visit == nil {
+			done, err := m.sflowPlain(format, body)
+			if err != nil {
+				m.fail(fmt.Errorf("sample %d of %d: %w", i+1, samples, err))
+			}
+			if done {
+				r.b = rest
+				continue
+			}
+		}
 		format := r.uint32()
 		body := r.sized()
 		if r.err != nil {
