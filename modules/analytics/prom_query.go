@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/annotations"
 	"github.com/prometheus/prometheus/util/jsonutil"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
@@ -69,8 +70,7 @@ func serveQuery(c *call) error {
 	if err != nil {
 		return err
 	}
-	switch expr.Type() {
-	case parser.ValueTypeString:
+	if expr.Type() == parser.ValueTypeString {
 		text := unwrap(expr).(*parser.StringLiteral).Val
 		return c.writeResult(expr.Type(), nil, func(s *jsoniter.Stream) {
 			s.WriteArrayStart()
@@ -79,13 +79,15 @@ func serveQuery(c *call) error {
 			s.WriteString(text)
 			s.WriteArrayEnd()
 		})
-	case parser.ValueTypeMatrix:
-		return beyond(errors.New("a range of raw samples is not given out: use query_range, or a function over it such as rate(…)"))
 	}
 	if err := checkRange(expr, at, at); err != nil {
 		return err
 	}
 	return c.withStore(func(ctx context.Context, s store.Store) error {
+		if expr.Type() == parser.ValueTypeMatrix {
+			matrix, notes, err := s.Ranges(ctx, c.get("query"), at)
+			return c.writeRanges(matrix, notes, limit, err)
+		}
 		vector, notes, err := s.Instant(ctx, c.get("query"), at)
 		if err != nil {
 			return storeError(err)
@@ -140,15 +142,20 @@ func serveQueryRange(c *call) error {
 	}
 	return c.withStore(func(ctx context.Context, s store.Store) error {
 		matrix, notes, err := s.Range(ctx, c.get("query"), start, end, step)
-		if err != nil {
-			return storeError(err)
-		}
-		if limit > 0 && len(matrix) > limit {
-			matrix = matrix[:limit]
-			notes = notes.Add(errors.New("results truncated due to limit"))
-		}
-		return c.writeResult(parser.ValueTypeMatrix, notes, func(s *jsoniter.Stream) { writeMatrix(s, matrix) })
+		return c.writeRanges(matrix, notes, limit, err)
 	})
+}
+
+// writeRanges sends the ranges that a query gave, or its error.
+func (c *call) writeRanges(matrix promql.Matrix, notes annotations.Annotations, limit int, err error) error {
+	if err != nil {
+		return storeError(err)
+	}
+	if limit > 0 && len(matrix) > limit {
+		matrix = matrix[:limit]
+		notes = notes.Add(errors.New("results truncated due to limit"))
+	}
+	return c.writeResult(parser.ValueTypeMatrix, notes, func(s *jsoniter.Stream) { writeMatrix(s, matrix) })
 }
 
 // expression returns the parameters query, parsed, and limit.

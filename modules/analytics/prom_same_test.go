@@ -151,6 +151,7 @@ func TestPromSaysTheSame(t *testing.T) {
 		"topk(1, load)", "sort_desc(load)", "quantile(0.5, load)", "tiny", "huge", "load offset 5m", "load @ " + fmt.Sprint(begin.Unix()+600),
 		"max_over_time(load[9m31s:1m])", "histogram_quantile(0.9, rate(latency_seconds_bucket[5m]))", "absent(nothing{a=\"b\"})",
 		`label_replace(load, "x", "$1", "backend", "(.*)")`, `{__name__=~"load|tiny"}`, "load and on (backend) requests_total", "changes(load[5m])",
+		"load[5m]", "(load[5m])", `requests_total{backend="a"}[3m] offset 10m`, "sum(load)[3m31s:1m]", "nothing[5m]",
 		"sum(", "foo{", "rate(load)", "load[5m", "", "unknown_function(load)", "sum(load) by", "load == load{", "5 + \"a\"",
 	} {
 		compare("query", url.Values{"query": {query}, "time": {fmt.Sprint(at.Unix())}})

@@ -113,7 +113,7 @@ func TestPromErrors(t *testing.T) {
 		{"query?query=up&timeout=-1", 400, "bad_data", "timeout"},
 		{"query?query=up&limit=-1", 400, "bad_data", "limit"},
 		{"query?query=up&query=%zz", 400, "bad_data", "parameters"},
-		{"query?query=up[5m]", 422, "execution", "raw samples"},
+		{"query?query=up[2h]", 422, "execution", "max_range"},
 		{"query?query=max_over_time(up[2h])", 422, "execution", "max_range"},
 		{"query?query=max_over_time(up[30m:1m]%20offset%202h)", 422, "execution", "max_range"},
 		{"query_range?query=up&start=0&end=1", 400, "bad_data", "step"},

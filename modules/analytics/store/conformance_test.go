@@ -115,6 +115,13 @@ func testInstant(t *testing.T, s *subject) {
 			}
 		}
 	}
+	m, _, err := s.Ranges(t.Context(), `instant_total{job="b"}[25s]`, now)
+	if err != nil || len(m) != 1 || len(m[0].Floats) != 3 || m[0].Floats[0].F != 28*30 || m[0].Floats[2].T != now.UnixMilli() || m[0].Metric.Get("job") != "b" {
+		t.Errorf("the last samples of b: %v, %v", m, err)
+	}
+	if m, _, err := s.Ranges(t.Context(), `instant_total`, now); !errors.Is(err, store.ErrBadQuery) {
+		t.Errorf("a vector is no range: %v, %v", m, err)
+	}
 	if v := instant(t, s, `instant_total{job="a"}`, now); len(v) != 1 || v[0].F != 600 || v[0].Metric.Get("__name__") != "instant_total" {
 		t.Errorf("the last value of a: %v", v)
 	}

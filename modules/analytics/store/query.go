@@ -60,29 +60,51 @@ func (q *queries) limit(opts QueryOptions, logger *slog.Logger) {
 }
 
 // Instant implements Querier.
-func (q *queries) Instant(ctx context.Context, expr string, at time.Time) (promql.Vector, annotations.Annotations, error) {
+func (q *queries) Instant(ctx context.Context, expr string, at time.Time) (v promql.Vector, notes annotations.Annotations, err error) {
+	notes, err = q.instant(ctx, expr, at, func(value parser.Value) error {
+		switch value := value.(type) {
+		case promql.Vector:
+			v = slices.Clone(value)
+		case promql.Scalar:
+			v = promql.Vector{{T: value.T, F: value.V}}
+		default:
+			return fmt.Errorf("%w: the expression gives a %s: take a vector or a number", ErrBadQuery, value.Type())
+		}
+		return nil
+	})
+	return v, notes, err
+}
+
+// Ranges implements Querier.
+func (q *queries) Ranges(ctx context.Context, expr string, at time.Time) (m promql.Matrix, notes annotations.Annotations, err error) {
+	notes, err = q.instant(ctx, expr, at, func(value parser.Value) error {
+		ranges, ok := value.(promql.Matrix)
+		if !ok {
+			return fmt.Errorf("%w: the expression gives a %s and no ranges", ErrBadQuery, value.Type())
+		}
+		m = cloneMatrix(ranges)
+		return nil
+	})
+	return m, notes, err
+}
+
+// instant evaluates expr at one time. The value is take's until that returns.
+func (q *queries) instant(ctx context.Context, expr string, at time.Time, take func(parser.Value) error) (annotations.Annotations, error) {
 	ctx, leave, err := q.enter(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer leave()
 	query, err := q.with.Load().engine.NewInstantQuery(ctx, q.data, nil, expr, at)
 	if err != nil {
-		return nil, nil, queryError(ctx, err)
+		return nil, queryError(ctx, err)
 	}
 	defer query.Close()
 	result := query.Exec(ctx)
 	if result.Err != nil {
-		return nil, result.Warnings, queryError(ctx, result.Err)
+		return result.Warnings, queryError(ctx, result.Err)
 	}
-	switch v := result.Value.(type) {
-	case promql.Vector:
-		return slices.Clone(v), result.Warnings, nil
-	case promql.Scalar:
-		return promql.Vector{{T: v.T, F: v.V}}, result.Warnings, nil
-	default:
-		return nil, result.Warnings, fmt.Errorf("%w: the expression gives a %s: take a vector or a number", ErrBadQuery, v.Type())
-	}
+	return result.Warnings, take(result.Value)
 }
 
 // Range implements Querier.
@@ -108,7 +130,11 @@ func (q *queries) Range(ctx context.Context, expr string, from, to time.Time, st
 	if !ok {
 		return nil, result.Warnings, fmt.Errorf("%w: the expression gives a %s: take a vector or a number", ErrBadQuery, result.Value.Type())
 	}
-	// The engine takes its points back with Close.
+	return cloneMatrix(m), result.Warnings, nil
+}
+
+// cloneMatrix copies what the engine takes back when a query is closed.
+func cloneMatrix(m promql.Matrix) promql.Matrix {
 	out := make(promql.Matrix, len(m))
 	for i, s := range m {
 		out[i] = promql.Series{Metric: s.Metric, Floats: slices.Clone(s.Floats), DropName: s.DropName}
@@ -116,7 +142,7 @@ func (q *queries) Range(ctx context.Context, expr string, from, to time.Time, st
 			out[i].Histograms = append(out[i].Histograms, promql.HPoint{T: h.T, H: h.H.Copy()})
 		}
 	}
-	return out, result.Warnings, nil
+	return out
 }
 
 // LabelNames implements Querier.

@@ -70,9 +70,27 @@ func (s *Remote) Range(ctx context.Context, expr string, from, to time.Time, ste
 	if err != nil {
 		return nil, remarks(warnings, infos), remoteError(ctx, err)
 	}
+	return fromMatrix(v, remarks(warnings, infos))
+}
+
+// Ranges implements Querier.
+func (s *Remote) Ranges(ctx context.Context, expr string, at time.Time) (promql.Matrix, annotations.Annotations, error) {
+	ctx, done, err := s.ask(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
+	v, warnings, infos, err := s.api.Query(ctx, expr, at, apiv1.WithTimeout(s.limits.Load().Timeout))
+	if err != nil {
+		return nil, remarks(warnings, infos), remoteError(ctx, err)
+	}
+	return fromMatrix(v, remarks(warnings, infos))
+}
+
+func fromMatrix(v model.Value, notes annotations.Annotations) (promql.Matrix, annotations.Annotations, error) {
 	m, ok := v.(model.Matrix)
 	if !ok {
-		return nil, remarks(warnings, infos), fmt.Errorf("%w: the expression gives a %s: take a vector or a number", ErrBadQuery, v.Type())
+		return nil, notes, fmt.Errorf("%w: the expression gives a %s, which is of no use here", ErrBadQuery, v.Type())
 	}
 	out := make(promql.Matrix, 0, len(m))
 	for _, series := range m {
@@ -85,7 +103,7 @@ func (s *Remote) Range(ctx context.Context, expr string, from, to time.Time, ste
 		}
 		out = append(out, p)
 	}
-	return out, remarks(warnings, infos), nil
+	return out, notes, nil
 }
 
 // LabelNames implements Querier.

@@ -8,9 +8,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -43,69 +40,22 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// startServer runs a server until the test ends, and returns when it answers.
-func startServer(t *testing.T, address, health string, name string, args ...string) {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	log, err := os.CreateTemp(t.TempDir(), "log")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			b, _ := os.ReadFile(log.Name())
-			t.Logf("%s", b[max(0, len(b)-2000):])
-		}
-	})
-	eventually(t, name+" is ready", func() bool {
-		resp, err := http.Get("http://" + address + health)
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
-}
-
 // startPrometheus runs the Prometheus that is installed, as a receiver of remote writes.
 func startPrometheus(t *testing.T) (address string) {
 	t.Helper()
-	name, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Skip("no prometheus on this machine: install it to run this test")
-	}
-	dir := t.TempDir()
-	config := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(config, []byte("storage:\n  tsdb:\n    out_of_order_time_window: 1h\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	address = freePort(t)
-	startServer(t, address, "/-/ready", name, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+address, "--web.enable-remote-write-receiver", "--enable-feature=native-histograms")
-	return address
+	s := prometheusServer(t)
+	s.start()
+	t.Cleanup(s.kill)
+	return s.address
 }
 
 // startVictoriaMetrics runs the one that $VICTORIA_METRICS or the path has.
 func startVictoriaMetrics(t *testing.T) (address string) {
 	t.Helper()
-	name := os.Getenv("VICTORIA_METRICS")
-	if name == "" {
-		var err error
-		if name, err = exec.LookPath("victoria-metrics"); err != nil {
-			t.Skip("no victoria-metrics: build it with `CGO_ENABLED=0 go install github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics@v1.151.0` " +
-				"and put it on the path or in $VICTORIA_METRICS")
-		}
-	}
-	address = freePort(t)
-	startServer(t, address, "/health", name, "-storageDataPath="+t.TempDir(), "-httpListenAddr="+address, "-search.latencyOffset=0s", "-dedup.minScrapeInterval=1ms", "-retentionPeriod=1d")
-	return address
+	s := victoriaServer(t)
+	s.start()
+	t.Cleanup(s.kill)
+	return s.address
 }
 
 func openRemote(t *testing.T, opts store.RemoteOptions) *store.Remote {

@@ -35,6 +35,8 @@ type Querier interface {
 	// Instant evaluates expr at one time. Scalars come as a vector of one element
 	// without labels.
 	Instant(ctx context.Context, expr string, at time.Time) (promql.Vector, annotations.Annotations, error)
+	// Ranges evaluates an expression that gives ranges, such as up[5m], at one time.
+	Ranges(ctx context.Context, expr string, at time.Time) (promql.Matrix, annotations.Annotations, error)
 	// Range evaluates expr at from, from+step, … up to and including to.
 	Range(ctx context.Context, expr string, from, to time.Time, step time.Duration) (promql.Matrix, annotations.Annotations, error)
 	// LabelNames, LabelValues and Series say what is there. An empty list of matchers
