@@ -72,6 +72,17 @@ func newAnalyses(o analysisOptions) *analyses {
 	return &analyses{opts: o}
 }
 
+// takeOver begins with the reports of those that ran before on the same windows, so that a
+// reload leaves none missing.
+func (s *analyses) takeOver(from *analyses) {
+	if from == nil {
+		return
+	}
+	s.matrixNow.CompareAndSwap(nil, from.matrixNow.Load())
+	s.laggedNow.CompareAndSwap(nil, from.laggedNow.Load())
+	s.trendsNow.CompareAndSwap(nil, from.trendsNow.Load())
+}
+
 // run brings the reports up to date with a frame and what its series are. Where one
 // analysis fails or panics, the others go on and its last report stays.
 func (s *analyses) run(ctx context.Context, f *window.Frame, infos []SeriesInfo, now time.Time) error {

@@ -44,7 +44,7 @@ func (e *engine) analyze(ctx context.Context) {
 			return
 		}
 		at := time.Now()
-		err := guard(func() error { return e.analyzeOnce(ctx, at) })
+		err := guard(func() error { return e.analyzeOnce(ctx, wallClock()) })
 		if ctx.Err() != nil {
 			return
 		}

@@ -65,6 +65,8 @@ var (
 	retryMost  = time.Minute
 	// stopPatience is how long the last collection and then the last flush may take.
 	stopPatience = 10 * time.Second
+	// wallClock is where the time of day enters.
+	wallClock = time.Now
 )
 
 func newEngine(a *App, p StoreProvider, sources []Source) *engine {
@@ -81,6 +83,7 @@ func (e *engine) start() {
 	began := e.steps.begin(stepPipelines)
 	e.setUp(e.app.resolve(e.app.present))
 	e.history = acquireHistory(e.app, e.pipelines)
+	e.analyses.takeOver(e.history.analyses.Swap(e.analyses))
 	e.steps.record(stepPipelines, began, nil)
 
 	ctx, cancel := context.WithCancel(context.Background())

@@ -99,7 +99,7 @@ func (g *group) loop(ctx context.Context, s store.Store) {
 			}
 		}
 		last = time.Now()
-		g.evaluate(ctx, s, last)
+		g.evaluate(ctx, s, wallClock())
 		timer.Reset(max(fallback-time.Since(last), 0))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -24,6 +25,8 @@ type history struct {
 	key    string
 	points int
 	limit  int // of series in each window
+
+	analyses atomic.Pointer[analyses] // that ran last on the windows
 
 	mu    sync.Mutex
 	rings map[time.Duration]*ring

@@ -54,6 +54,27 @@ func TestReloads(t *testing.T) {
 	}
 }
 
+// What the analyses have found is there at once after a reload, as the windows are.
+func TestReloadKeepsReports(t *testing.T) {
+	r := newRig(t)
+	a := r.run(t, "")
+	until(t, "there are reports", func() bool { return a.MatrixNow() != nil && a.NetworkNow() != nil && a.TrendsNow() != nil })
+	if err := caddy.Load([]byte(strings.Replace(string(rigConfig("")), `"analyze_interval": "1s"`, `"analyze_interval": "1h"`, 1)), true); err != nil {
+		t.Fatal(err)
+	}
+	b := runningApp(t)
+	if a == b || b.MatrixNow() == nil || b.NetworkNow() == nil || b.TrendsNow() == nil {
+		t.Error("the reports are gone")
+	}
+	// Other pipelines have other windows.
+	if err := caddy.Load(rigConfig(`"pipelines": [{"name": "other", "source": "rig", "signals": [{"name": "a", "expr": "load"}]}], "analyze_interval": "1h"`), true); err != nil {
+		t.Fatal(err)
+	}
+	if c := runningApp(t); c.MatrixNow() != nil || c.TrendsNow() != nil {
+		t.Error("the reports are about other series")
+	}
+}
+
 // A reload that fails, in provisioning or in starting, leaves the engine at work.
 func TestFailedReload(t *testing.T) {
 	r := newRig(t)

@@ -42,6 +42,11 @@ const (
 	bucketLimit    = 160
 )
 
+// A manager rounds the time of a collection to where it is due if it is hardly late. After
+// the clock was set back all are early by that, and it would give them one and the same time
+// until the clock is where it was: nothing would be stored till then.
+func init() { scrape.AlignScrapeTimestamps = false }
+
 // run collects until ctx ends, and then a last time.
 func (s *scraping) run(ctx context.Context, to storage.AppendableV2, interval time.Duration, done func(Collection)) error {
 	cfg, err := s.configure(interval)

@@ -67,7 +67,7 @@ type watchedAppender struct {
 }
 
 // Append implements storage.AppenderV2.
-func (a *watchedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (_ storage.SeriesRef, err error) {
+func (a *watchedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (out storage.SeriesRef, err error) {
 	// A panic here would end the process, and the traffic with it.
 	defer recovered(&err)
 	switch ls.Get(model.MetricNameLabel) {
@@ -81,7 +81,13 @@ func (a *watchedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t 
 	case "scrape_samples_scraped":
 		a.samples = v
 	}
-	return a.app.Append(ref, ls, st, t, v, h, fh, opts)
+	out, err = a.app.Append(ref, ls, st, t, v, h, fh, opts)
+	// A sample that is too old after the clock was set back is no reason to give up the
+	// rest. The store counts it, and says so; the manager passes over this error only.
+	if errors.Is(err, storage.ErrTooOldSample) || errors.Is(err, storage.ErrOutOfBounds) {
+		err = storage.ErrOutOfOrderSample
+	}
+	return out, err
 }
 
 // Commit implements storage.AppenderV2.

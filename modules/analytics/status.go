@@ -107,7 +107,7 @@ func (e *engine) state() (string, []string) {
 	if phase != phaseStarting && phase != phaseRunning {
 		return phase, problems
 	}
-	now := time.Now()
+	now := wallClock()
 	if st := e.storeStatus(); st != nil && !st.OK {
 		problems = append(problems, "store: "+st.Problem)
 	}
@@ -192,7 +192,7 @@ func (p *pipelineRun) snapshot(now time.Time) PipelineStatus {
 
 // PipelineReports returns how each pipeline is doing.
 func (a *App) PipelineReports() []PipelineStatus {
-	now := time.Now()
+	now := wallClock()
 	down := make(map[string]string)
 	for _, s := range a.engine.sources {
 		if st := s.snapshot(now); st.State == "down" {
@@ -216,7 +216,7 @@ func (a *App) PipelineReports() []PipelineStatus {
 // StatusReport returns how the engine is doing.
 func (a *App) StatusReport() StatusReport {
 	e := a.engine
-	now := time.Now()
+	now := wallClock()
 	r := StatusReport{
 		Settings: SettingsStatus{time.Duration(a.CollectInterval).Seconds(), time.Duration(a.AnalyzeInterval).Seconds(), a.MaxHistory, a.MaxSeries},
 		Steps:    e.steps.snapshot(), Pipelines: a.PipelineReports(), Sources: []SourceStatus{},
@@ -229,7 +229,7 @@ func (a *App) StatusReport() StatusReport {
 	e.mu.Lock()
 	r.Trouble, r.Since = e.trouble, e.began
 	if e.phase != phaseStopped && !e.began.IsZero() {
-		r.UptimeSeconds = now.Sub(e.began).Seconds()
+		r.UptimeSeconds = time.Since(e.began).Seconds()
 	}
 	e.mu.Unlock()
 	r.Memory = MemoryStatus{WindowBytes: r.Windows.Bytes, ProcessHeapBytes: heapBytes()}

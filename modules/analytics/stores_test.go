@@ -208,6 +208,7 @@ func TestStoreModulesRefuse(t *testing.T) {
 // BenchmarkCollect collects 1,000 series of this process through the whole path: gathered,
 // encoded, parsed and stored.
 func BenchmarkCollect(b *testing.B) {
+	b.ReportAllocs()
 	reg := prometheus.NewRegistry()
 	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "bench_total", Help: "h"}, []string{"pool", "backend"})
 	reg.MustRegister(v)
