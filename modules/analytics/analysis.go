@@ -56,6 +56,7 @@ type analyses struct {
 	laggedNow atomic.Pointer[LaggedReport]
 	trendsNow atomic.Pointer[TrendsReport]
 	panics    atomic.Uint64
+	bytes     atomic.Int64 // of the matrix and its report
 }
 
 func newAnalyses(o analysisOptions) *analyses {
@@ -96,6 +97,7 @@ func (s *analyses) run(ctx context.Context, f *window.Frame, infos []SeriesInfo,
 	if errs[0] != nil {
 		s.live = liveMatrix{} // in an unknown state
 	}
+	s.bytes.Store(s.matrixBytes())
 	if !now.Before(s.laggedNext) || s.laggedNext.Sub(now) > laggedEvery { // the clock may have been set
 		s.laggedNext = now.Add(laggedEvery)
 		errs = append(errs, s.guard("balancer and network", func() error { return s.updateLagged(ctx, f, infos, now) }))
@@ -106,6 +108,17 @@ func (s *analyses) run(ctx context.Context, f *window.Frame, infos []SeriesInfo,
 		errs = append(errs, s.guard("trends", func() error { return s.updateTrends(ctx, f, about, now) }))
 	}
 	return errors.Join(errs...)
+}
+
+// matrixBytes is what the matrix and its report take in memory.
+func (s *analyses) matrixBytes() (b int64) {
+	if s.live.Live != nil {
+		b = s.live.Bytes()
+	}
+	if r := s.matrixNow.Load(); r != nil {
+		b += 4 * int64(len(r.R)) * int64(len(r.R))
+	}
+	return b
 }
 
 // guard counts panics, and names what failed.

@@ -1,16 +1,11 @@
 package analytics
 
 import (
-	"cmp"
 	"context"
-	"math"
-	"runtime"
-	"slices"
 	"time"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/correlate"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
-	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
 )
 
 // summaryResource is the digest.
@@ -37,9 +32,9 @@ type summaryAnswer struct {
 	Findings findings     `json:"findings"`
 }
 
-// findings are the surest of the last hour, at most a few of each. They are made anew when
-// they are older than the analyze interval,
-// and than 15 s.
+// findings are the surest, at most a few of each: what moves together and what rises or falls
+// from the reports that the engine keeps current, or of the last hour where these are old or
+// missing. They are made anew when they are older than the analyze interval, and than 15 s.
 type findings struct {
 	At time.Time `json:"at"`
 	// Series that move together, out of `tests` pairs.
@@ -119,73 +114,4 @@ func (f *findingsCache) get(ctx context.Context, e apiEngine, keep time.Duration
 	}
 	f.of, f.last = e, made
 	return made, nil
-}
-
-// find looks at the last hour.
-func find(ctx context.Context, e apiEngine, now time.Time) (findings, error) {
-	r := findings{At: now.UTC(), Correlations: []correlate.Pair{}, Trends: []trend{}, Changes: []change{}, Notes: []string{}}
-	from := now.Add(-defaultSpan)
-	interval := max(time.Duration(e.StatusReport().Settings.CollectIntervalSeconds*float64(time.Second)), time.Millisecond)
-	f, infos, err := e.FrameFor(ctx, from, now, interval*max(1, defaultSpan/interval/aimedPoints), nil)
-	if err != nil {
-		return r, err
-	}
-	f, left := firstSeries(f)
-	if left > 0 {
-		r.Notes = append(r.Notes, "there are more series than are looked at")
-	}
-	known := make(map[string]SeriesInfo, len(infos))
-	for _, i := range infos {
-		known[i.Name] = i
-	}
-	trends, err := correlate.Trends(ctx, f, 0)
-	if err != nil {
-		return r, err
-	}
-	for _, t := range trends {
-		if t.Verdict == correlate.Significant {
-			r.Trends = append(r.Trends, trend{t, known[t.Name].Unit, known[t.Name].Good})
-		}
-	}
-	slices.SortStableFunc(r.Trends, func(x, y trend) int {
-		return cmp.Or(cmp.Compare(x.P, y.P), cmp.Compare(math.Abs(y.Tau), math.Abs(x.Tau)))
-	})
-	r.Trends = r.Trends[:min(len(r.Trends), mostFindings)]
-	split := now.Add(-defaultFocus)
-	changes, err := correlate.Compare(ctx, f, correlate.Range{From: from, To: split.Add(-1)}, correlate.Range{From: split, To: now}, 0)
-	if err != nil {
-		return r, err
-	}
-	for _, x := range changes {
-		if x.Verdict == correlate.Significant && len(r.Changes) < mostFindings {
-			r.Changes = append(r.Changes, change{x, known[x.Name].Unit, known[x.Name].Good})
-		}
-	}
-	return r, r.correlate(ctx, f, e)
-}
-
-func (r *findings) correlate(ctx context.Context, f *window.Frame, e apiEngine) error {
-	if len(f.Signals) < 2 {
-		r.Notes = append(r.Notes, "nothing to correlate yet: "+stateNote(e))
-		return nil
-	}
-	prepared, err := correlate.Prepare(ctx, f, correlate.Options{MaxSeries: mostPairSeries, Workers: max(runtime.GOMAXPROCS(0)/2, 1)})
-	if err != nil {
-		return err
-	}
-	result, err := prepared.Lagged(ctx)
-	if err != nil {
-		return err
-	}
-	r.Tests = result.Tests()
-	for p := range result.Significant() {
-		if len(r.Correlations) == mostFindings {
-			break
-		}
-		r.Correlations = append(r.Correlations, p)
-	}
-	if r.Tests == 0 {
-		r.Notes = append(r.Notes, "not enough data to correlate yet: "+stateNote(e))
-	}
-	return nil
 }

@@ -55,7 +55,7 @@ func promResources() []*resource {
 			params: slices.Concat([]param{match}, span, []param{limit}),
 		},
 		{
-			path: "metadata", serve: serveMetadata, about: "Type and help of this process's metrics.",
+			path: "metadata", serve: serveMetadata, about: "Type and help of this process's metrics. Those of other sources and of a remote store are not known here.",
 			params: []param{{"metric", "Of this metric only."}, {"limit", "At most so many metrics."}, {"limit_per_metric", "At most so many entries of each."}},
 		},
 		{

@@ -77,7 +77,9 @@ type WindowStatus struct {
 
 // MemoryStatus is what the engine and the whole process take.
 type MemoryStatus struct {
-	WindowBytes      int64  `json:"window_bytes"`
+	WindowBytes int64 `json:"window_bytes"`
+	// AnalysesBytes is the matrix of all pairs, which grows with the square of the series.
+	AnalysesBytes    int64  `json:"analyses_bytes"`
 	ProcessHeapBytes uint64 `json:"process_heap_bytes"`
 }
 
@@ -232,7 +234,7 @@ func (a *App) StatusReport() StatusReport {
 		r.UptimeSeconds = time.Since(e.began).Seconds()
 	}
 	e.mu.Unlock()
-	r.Memory = MemoryStatus{WindowBytes: r.Windows.Bytes, ProcessHeapBytes: heapBytes()}
+	r.Memory = MemoryStatus{WindowBytes: r.Windows.Bytes, AnalysesBytes: e.analyses.bytes.Load(), ProcessHeapBytes: heapBytes()}
 	r.Dropped = DroppedStatus{SeriesLeftOut: r.Windows.LeftOut, Analyses: r.Analyses.Skipped}
 	if r.Store != nil {
 		r.Dropped.Samples = r.Store.Dropped

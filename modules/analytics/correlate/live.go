@@ -86,6 +86,18 @@ func NewLive(a *Analysis, f *window.Frame) (*Live, error) {
 	return l, nil
 }
 
+// Bytes is what it takes in memory, the scores of the analysis that it continues included.
+func (l *Live) Bytes() int64 {
+	b := 4*(len(l.scores)+len(l.sum)+len(l.row)) + len(l.gap) + 8*(len(l.total)+len(l.gaps)) + 2*len(l.shared)
+	for i, w := range l.a.series {
+		b += 4 * cap(w.z)
+		if l.series[i] != nil {
+			b += onlineBytes
+		}
+	}
+	return int64(b)
+}
+
 // Names returns the names of the series, in the order Tick takes them.
 func (l *Live) Names() []string { return l.names }
 

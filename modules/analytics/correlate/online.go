@@ -17,6 +17,9 @@ type online struct {
 
 const knots = 64
 
+// onlineBytes is about what one takes: the knots and the steps.
+const onlineBytes = 2*4*knots + 512
+
 // continueFrom prepares the continuation of w after its window.
 func continueFrom(w *whitened, values []float64) *online {
 	o := &online{steps: w.steps, filter: newARFilter(w.steps.model)}
