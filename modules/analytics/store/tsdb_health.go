@@ -104,7 +104,7 @@ func (s *TSDB) Status() Status {
 			st.Newest = time.UnixMilli(t)
 		}
 	}
-	unmended, torn := s.open.problem()
+	torn, unmended := s.open.problem()
 	st.OK = s.db != nil && h.failed == nil && !h.allTooOld
 	switch {
 	case s.db == nil:
@@ -154,7 +154,7 @@ func (s *TSDB) Flush(ctx context.Context) error {
 		return err
 	}
 	s.mend(ctx, true)
-	unmended, _ := s.open.problem()
+	_, unmended := s.open.problem()
 	return errors.Join(unmended, s.sync())
 }
 

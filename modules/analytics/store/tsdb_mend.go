@@ -65,13 +65,13 @@ func (x *transactions) tear() {
 }
 
 // problem says what is at risk, if anything.
-func (x *transactions) problem() (failed error, since time.Time) {
+func (x *transactions) problem() (since time.Time, failed error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !x.torn {
-		return nil, time.Time{}
+		return time.Time{}, nil
 	}
-	return x.failed, x.since
+	return x.since, x.failed
 }
 
 // claim makes the caller the one who mends, if there is something to mend and it is time.
