@@ -80,7 +80,11 @@ type recordSink interface {
 	Take([]flow.Record)
 }
 
-const tickInterval = time.Second
+const (
+	tickInterval = time.Second
+	// How often paths are glanced at between two ticks.
+	glances = 3
+)
 
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {
@@ -206,23 +210,39 @@ func (a *App) Cleanup() error {
 // only the newer does anything.
 func (a *App) run(ctx context.Context) {
 	defer close(a.done)
-	ticker := time.NewTicker(tickInterval)
+	ticker := time.NewTicker(tickInterval / (glances + 1))
 	defer ticker.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			if a.state.owner.Load() == a {
+			switch {
+			case a.state.owner.Load() != a:
+			case n%(glances+1) == 0:
 				a.tick(now)
+			default:
+				a.guarded(a.glance)
 			}
 		}
 	}
 }
 
-// tick does what is done once a second. A panic in it is this app's, not the traffic's:
-// it is logged and the next tick comes.
+// tick does what is done once a second.
 func (a *App) tick(now time.Time) {
+	a.guarded(func() {
+		a.sweep(now)
+		a.state.judgePaths(now)
+		a.state.endpoints.expire(now)
+		a.state.templates.Expire(now)
+		a.records = a.state.monitor.Tick(a.records[:0], now)
+		a.export(a.records)
+	})
+}
+
+// guarded does something that no other app may do at the same time. A panic in it is this
+// app's, not the traffic's: it is logged and the next tick comes.
+func (a *App) guarded(f func()) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.logger.Error("sweeping flows panicked", zap.Any("panic", v), zap.Stack("stack"))
@@ -230,12 +250,7 @@ func (a *App) tick(now time.Time) {
 	}()
 	a.state.ticking.Lock()
 	defer a.state.ticking.Unlock()
-	a.sweep(now)
-	a.state.judgePaths(now)
-	a.state.endpoints.expire(now)
-	a.state.templates.Expire(now)
-	a.records = a.state.monitor.Tick(a.records[:0], now)
-	a.export(a.records)
+	f()
 }
 
 func (a *App) export(records []flow.Record) {

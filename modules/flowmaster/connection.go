@@ -1,6 +1,7 @@
 package flowmaster
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -29,6 +30,27 @@ type connection struct {
 	quiet uint8 // readings in a row that brought nothing new
 	skip  uint8 // how many turns to let pass until the next reading
 	last  conninfo.Sample
+	told  pathTold
+}
+
+// pathTold is what of a connection its path has been told.
+type pathTold struct {
+	segments, again, dsacks, in uint32
+	rtt                         time.Duration
+}
+
+// latest returns the round-trip time of what came since b. The kernel's is smoothed: each
+// measurement moves it by an eighth, so that on a connection with few it lags behind by
+// seconds. This takes the smoothing back. How many measurements there were is not known; it
+// is taken to be as many as packets came in, which is the most, and brings the result nearer
+// to the kernel's.
+func (b *pathTold) latest(s *conninfo.Sample) time.Duration {
+	n := s.SegsIn - b.in
+	if b.rtt == 0 || n == 0 || n > 32 {
+		return s.RTT
+	}
+	kept := math.Pow(7./8, float64(n))
+	return max(s.MinRTT, time.Duration((float64(s.RTT)-kept*float64(b.rtt))/(1-kept)))
 }
 
 // sampler reads a connection.
@@ -144,15 +166,40 @@ func (c *connection) look(r *conninfo.Reader, now time.Time, longest uint8, full
 	return true
 }
 
+// glance takes a reading for the path alone, between two looks, if the connection was busy
+// at the last one, and reports whether it was taken.
+func (c *connection) glance(r *conninfo.Reader) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || c.quiet > 0 || c.endpoint.path == nil {
+		return false
+	}
+	var s conninfo.Sample
+	if c.reader.Sample(r, &s) {
+		c.tellPath(&s)
+	}
+	return true
+}
+
+// tellPath tells the path what it does not know yet. c.mu is held.
+func (c *connection) tellPath(s *conninfo.Sample) {
+	if c.endpoint.path == nil {
+		return
+	}
+	rtt := c.told.latest(s)
+	before := conninfo.Sample{DataSegsOut: c.told.segments, TotalRetrans: c.told.again, DSACKs: c.told.dsacks}
+	c.told = pathTold{s.DataSegsOut, s.TotalRetrans, s.DSACKs, s.SegsIn, s.RTT}
+	d := s.Since(&before)
+	c.endpoint.path.sent(&d, rtt)
+}
+
 // account counts what happened since the last reading. c.mu is held.
 func (c *connection) account(s *conninfo.Sample, now time.Time, end flow.EndReason) {
 	d := s.Since(&c.last)
 	c.last = *s
 	e := c.endpoint
 	e.count(&d)
-	if e.path != nil {
-		e.path.sent(&d)
-	}
+	c.tellPath(s)
 	if c.peer.IsZero() {
 		return // a Unix socket: there is no flow on any network
 	}

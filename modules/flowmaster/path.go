@@ -14,6 +14,13 @@ const (
 	pathWindow     = 10
 	pathMemory     = 60
 	pathMinSamples = 20
+	// What has become bad just now is seen in the last few seconds alone, before the window
+	// is full of it: when the evidence in them is strong and most of them are bad by
+	// themselves. A burst of losses in one second, or in two, is not enough.
+	pathRecent    = 4
+	pathRecentBad = 3
+	// How many standard errors the evidence of so little time has to be beyond good.
+	recentSure = 3
 
 	// Up to this share of segments sent again a path is good. Beyond, what TCP can carry
 	// falls with the root of the loss (Mathis et al.), and so does the score.
@@ -24,8 +31,12 @@ const (
 	// a longer round trip. It is added to both sides of the ratio, which also keeps noise
 	// on a short path from looking like a queue.
 	ackDelay = 40 * time.Millisecond
-	// Up to this inflation of the round trip a path is good.
-	goodInflation = 1.5
+	// Up to this inflation of the round trip a path is good: that is what a held back
+	// acknowledgement makes of a very short one.
+	goodInflation = 2
+	// One reading counts for no more than this inflation, so that a few that are far off
+	// are not taken for all.
+	mostInflation = 8
 	// Fewer failed connects are chance.
 	minConnectFailures = 3
 
@@ -53,7 +64,8 @@ type pathSecond struct {
 	at                 int64
 	samples, rtts      uint32
 	segments, again    uint64
-	inflation, tamed   float64 // sums over rtts
+	inflation          float64 // sums over rtts
+	tamed, tamedSquare float64
 	connects, failures uint32
 }
 
@@ -66,11 +78,11 @@ func (p *path) second(now int64) *pathSecond {
 	return s
 }
 
-// sent takes in what one connection did since it was read last. One that sent nothing
-// tells nothing.
-func (p *path) sent(d *conninfo.Sample) { p.sentAt(time.Now().Unix(), d) }
+// sent takes in what one connection did since it was read last, and its round-trip time
+// since then. One that sent nothing tells nothing.
+func (p *path) sent(d *conninfo.Sample, rtt time.Duration) { p.sentAt(time.Now().Unix(), d, rtt) }
 
-func (p *path) sentAt(now int64, d *conninfo.Sample) {
+func (p *path) sentAt(now int64, d *conninfo.Sample, rtt time.Duration) {
 	if d.DataSegsOut == 0 && d.TotalRetrans == 0 {
 		return
 	}
@@ -83,7 +95,9 @@ func (p *path) sentAt(now int64, d *conninfo.Sample) {
 	if d.RTT > 0 && d.MinRTT > 0 {
 		s.rtts++
 		s.inflation += float64(d.RTT) / float64(d.MinRTT)
-		s.tamed += float64(d.RTT+ackDelay) / float64(d.MinRTT+ackDelay)
+		x := min(float64(rtt+ackDelay)/float64(d.MinRTT+ackDelay), mostInflation)
+		s.tamed += x
+		s.tamedSquare += x * x
 	}
 }
 
@@ -121,6 +135,86 @@ type Health struct {
 	AgeSeconds float64 `json:"age_seconds"`
 }
 
+// add adds what another second brought.
+func (s *pathSecond) add(o *pathSecond) {
+	s.samples += o.samples
+	s.rtts += o.rtts
+	s.segments += o.segments
+	s.again += o.again
+	s.inflation += o.inflation
+	s.tamed += o.tamed
+	s.tamedSquare += o.tamedSquare
+	s.connects += o.connects
+	s.failures += o.failures
+}
+
+// loss returns what the losses make of the score, when sure standard errors are given to
+// the path. Counting events has an error of about their root.
+func (s *pathSecond) loss(sure float64) float64 {
+	if s.again < minRetrans {
+		return 1
+	}
+	ratio := (float64(s.again) - sure*math.Sqrt(float64(s.again))) / float64(s.segments)
+	if ratio <= goodRetrans {
+		return 1
+	}
+	return math.Sqrt(goodRetrans / ratio)
+}
+
+// queue returns what the round-trip times make of the score, when sure standard errors of
+// their mean are given to the path.
+func (s *pathSecond) queue(sure float64) float64 {
+	if s.rtts == 0 {
+		return 1
+	}
+	n := float64(s.rtts)
+	x := s.tamed / n
+	x -= sure * math.Sqrt(max(0, s.tamedSquare/n-x*x)/n)
+	if x <= goodInflation {
+		return 1
+	}
+	return goodInflation / x
+}
+
+// lossy and queued say whether a single second is bad by itself.
+func (s *pathSecond) lossy() bool {
+	return s.again >= 2 && float64(s.again) > goodRetrans*float64(s.segments)
+}
+
+func (s *pathSecond) queued() bool {
+	return s.rtts > 0 && s.tamed > goodInflation*float64(s.rtts)
+}
+
+// recent returns the score by the last few seconds alone; 1 if they do not suffice.
+func (p *path) recent(now int64) float64 {
+	var sum pathSecond
+	lossy, queued := 0, 0
+	for ago := range int64(pathRecent) {
+		s := &p.seconds[(now-ago)%pathMemory]
+		if s.at != now-ago {
+			continue
+		}
+		sum.add(s)
+		if s.lossy() {
+			lossy++
+		}
+		if s.queued() {
+			queued++
+		}
+	}
+	score := 1.0
+	if sum.samples < pathMinSamples {
+		return score
+	}
+	if lossy >= pathRecentBad {
+		score *= sum.loss(recentSure)
+	}
+	if queued >= pathRecentBad && sum.rtts >= pathMinSamples {
+		score *= sum.queue(recentSure)
+	}
+	return score
+}
+
 // judge returns what the readings up to now tell, with the score that they alone give.
 func (p *path) judge(now int64) (h Health, score float64) {
 	var sum pathSecond
@@ -130,35 +224,21 @@ func (p *path) judge(now int64) (h Health, score float64) {
 			break
 		}
 		h.WindowSeconds = int(ago) + 1
-		s := &p.seconds[(now-ago)%pathMemory]
-		if s.at != now-ago {
-			continue
+		if s := &p.seconds[(now-ago)%pathMemory]; s.at == now-ago {
+			sum.add(s)
 		}
-		sum.samples += s.samples
-		sum.rtts += s.rtts
-		sum.segments += s.segments
-		sum.again += s.again
-		sum.inflation += s.inflation
-		sum.tamed += s.tamed
-		sum.connects += s.connects
-		sum.failures += s.failures
 	}
+	recent := p.recent(now)
 	p.mu.Unlock()
-	h.Samples, score = int(sum.samples), 1
+	h.Samples = int(sum.samples)
+	score = sum.loss(1) * sum.queue(0)
 	if sum.segments > 0 {
 		h.RetransRatio = float64(sum.again) / float64(sum.segments)
-		// Counting events has an error of about their root; it is given to the path.
-		sure := (float64(sum.again) - math.Sqrt(float64(sum.again))) / float64(sum.segments)
-		if sum.again >= minRetrans && sure > goodRetrans {
-			score *= math.Sqrt(goodRetrans / sure)
-		}
 	}
 	if sum.rtts > 0 {
 		h.RTTInflation = sum.inflation / float64(sum.rtts)
-		if x := sum.tamed / float64(sum.rtts); x > goodInflation {
-			score *= goodInflation / x
-		}
 	}
+	score = min(score, recent)
 	if sum.connects > 0 {
 		h.ConnectFailRatio = float64(sum.failures) / float64(sum.connects)
 		if sum.failures >= minConnectFailures {

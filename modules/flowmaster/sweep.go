@@ -15,6 +15,7 @@ type sweeper struct {
 	reader *conninfo.Reader
 	buf    []*connection
 	turn   int
+	spent  int           // glances since the last sweep
 	read   atomic.Uint64 // readings taken
 	late   atomic.Uint64 // connections whose turn was put off because there were too many
 }
@@ -24,19 +25,47 @@ const (
 	// to a backend every fourth second.
 	longestDownstream = 6
 	longestUpstream   = 3
+
+	// Glances are done unless those of a second could take more than half of what may be
+	// looked at in it.
+	glanceShare = 2 * glances
 )
 
 // sweep does one second's part.
 func (a *App) sweep(now time.Time) {
 	p := a.state.process
 	w := &p.sweeper
-	budget := a.limits.SweepConnections
+	budget := a.limits.SweepConnections - w.spent
+	w.spent = 0
 	every := max(1, int(time.Duration(a.SweepInterval)/tickInterval))
 	w.turn = (w.turn + 1) % every
 	// Upstream first: there are few, and a path that is not watched is trusted blindly.
 	budget -= w.some(&p.upstream, p.upstream.len(), budget, now, longestUpstream, w.turn == 0)
 	n := p.downstream.len()
 	w.some(&p.downstream, (n+every-1)/every, budget, now, longestDownstream, true)
+}
+
+// glance looks at the connections to backends that are busy, for what it tells of the paths
+// alone, a few times between two sweeps: what goes wrong on a path shows sooner. Where there
+// are many connections the sweeps have readings enough, and this costs nothing.
+func (a *App) glance() {
+	p := a.state.process
+	w := &p.sweeper
+	n := p.upstream.len()
+	if n == 0 || n > a.limits.SweepConnections/glanceShare {
+		return
+	}
+	if w.reader == nil {
+		w.reader = conninfo.NewReader()
+	}
+	w.buf = p.upstream.next(w.buf[:0], n)
+	for i, c := range w.buf {
+		if c.glance(w.reader) {
+			w.read.Add(1)
+			w.spent++
+		}
+		w.buf[i] = nil
+	}
 }
 
 // some looks at the next n connections of a table, at most at budget of them, and returns
