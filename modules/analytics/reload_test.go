@@ -2,8 +2,10 @@ package analytics
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -129,9 +131,25 @@ func TestValidateStartsNothing(t *testing.T) {
 func TestStopDuringCollection(t *testing.T) {
 	r := newRig(t)
 	inside := make(chan struct{}, 1000)
+	stopping := func() bool {
+		e := engines.newest()
+		if e == nil {
+			return true
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.phase == phaseStopping
+	}
 	r.scrape = func() error {
 		inside <- struct{}{}
-		time.Sleep(30 * time.Millisecond)
+		// Two collections in one millisecond would be of one sample.
+		began := time.Now()
+		for end := began.Add(30 * time.Second); !stopping() || time.Since(began) < 2*time.Millisecond; {
+			if time.Now().After(end) {
+				return errors.New("nobody stops it")
+			}
+			runtime.Gosched()
+		}
 		return nil
 	}
 	for range 3 {
