@@ -141,13 +141,8 @@ func (l *Live) push() {
 	}
 	l.countGaps(l.oldest, 1)
 	for i := range m {
-		// gonum's Axpy is vectorised, and a row stays in the cache for the second.
-		row := blas32.Vector{N: m - i, Inc: 1, Data: l.sum[i*m+i : (i+1)*m]}
-		if v := l.row[i]; v != 0 {
-			blas32.Axpy(v, blas32.Vector{N: m - i, Inc: 1, Data: l.row[i:]}, row)
-		}
-		if v := old[i]; v != 0 {
-			blas32.Axpy(-v, blas32.Vector{N: m - i, Inc: 1, Data: old[i:]}, row)
+		if v, w := l.row[i], old[i]; v != 0 || w != 0 {
+			axpy2(l.sum[i*m+i:(i+1)*m], l.row[i:], old[i:], v, -w)
 		}
 	}
 	copy(old, l.row)
