@@ -321,7 +321,7 @@ func TestCollectorUnderHostileInput(t *testing.T) {
 		t.Errorf("%d errors", wrong())
 	}
 
-	flood := 20_000
+	flood := 100_000
 	if testing.Short() || raceEnabled {
 		flood = 3_000
 	}

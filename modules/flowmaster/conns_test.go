@@ -496,3 +496,51 @@ func TestFlowsCarryBackendState(t *testing.T) {
 }
 
 func insecure() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
+
+// A client of an upgraded connection that has said everything ends its side: the backend
+// hears the end, and its answer still comes through the proxy, to the last octet.
+func TestClientHalfCloses(t *testing.T) {
+	answer := bytes.Repeat([]byte("answer"), 50_000)
+	b := startBackend(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		conn, rw, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		rw.Flush()
+		if said, err := io.ReadAll(rw); err != nil || string(said) != "all" {
+			t.Errorf("the backend hears %q: %v", said, err)
+		}
+		_, _ = conn.Write(answer)
+	})
+	addr := freeAddr(t)
+	startCaddy(t, proxySite(addr, "http", fmt.Sprintf("lbpro %s {\n\tpool p\n}", b.addr)))
+	var client tally
+	conn, err := client.dial(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := conn.(*talliedConn)
+	c.SetDeadline(time.Now().Add(patience))
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: "+addr+"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	r := bufio.NewReader(c)
+	res, err := http.ReadResponse(r, nil)
+	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("answer is %v: %v", res, err)
+	}
+	fmt.Fprint(c, "all")
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, answer) {
+		t.Errorf("%d octets come back, want %d: %v", len(got), len(answer), err)
+	}
+	c.Close()
+	down, up := endpointOf(t, clients()), endpointOf(t, endpointKey{leg: flow.LegUpstream, pool: "p", backend: b.addr})
+	exactly(t, "client", down, &client, 0)
+	exactly(t, "backend", up, &b.tally, 0)
+	recorded(t, flow.LegDownstream, down)
+	recorded(t, flow.LegUpstream, up)
+}
