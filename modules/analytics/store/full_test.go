@@ -202,3 +202,66 @@ func TestTSDBUpkeepFails(t *testing.T) {
 		t.Errorf("all is there: %v", v)
 	}
 }
+
+// Should the disk fill up just when chunks are moved to it, where the TSDB panics, they stay
+// in memory and everything goes on.
+func TestTSDBChunksOnFullDisk(t *testing.T) {
+	disk := smallDisk(t, "40m")
+	dir, ballast := filepath.Join(disk, "tsdb"), filepath.Join(disk, "ballast")
+	s := openTSDB(t, dir)
+	defer s.Close() // before the disk goes
+	end := base().Add(-time.Hour)
+	const rounds = 60 * 5
+	for i := range rounds {
+		appendAll(t, s, func(app storage.AppenderV2) error {
+			return put(app, end.Add(time.Duration(i-rounds)*time.Minute), float64(i), "__name__", "mapped")
+		})
+	}
+	fill(t, ballast)
+	if err := s.MapChunks(); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Status(); !st.OK || !strings.Contains(st.Problem, "memory") {
+		t.Errorf("it is told: %+v", st)
+	}
+	whole := func(when string) {
+		t.Helper()
+		if v := instant(t, s, `count_over_time(mapped[6h])`, end); len(v) != 1 || v[0].F != rounds {
+			t.Errorf("%s: %v", when, v)
+		}
+	}
+	whole("in memory")
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	s.Upkeep()
+	whole("in blocks")
+	appendAll(t, s, func(app storage.AppenderV2) error { return put(app, end.Add(time.Minute), 1, "__name__", "after") })
+	closeNow(t, s)
+	s = openTSDB(t, dir)
+	defer s.Close()
+	whole("after a restart")
+	// The end moves chunks too.
+	for i := range rounds {
+		appendAll(t, s, func(app storage.AppenderV2) error {
+			return put(app, end.Add(time.Duration(i)*time.Second), float64(i), "__name__", "last")
+		})
+	}
+	fill(t, ballast)
+	// What is left of the last page of the log cannot be written, which loses nothing.
+	if err := s.Close(); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	s = openTSDB(t, dir)
+	defer s.Close()
+	whole("after an end on a full disk")
+	if v := instant(t, s, `count_over_time(last[1h])`, end.Add(rounds*time.Second)); len(v) != 1 || v[0].F != rounds {
+		t.Errorf("after an end on a full disk: %v", v)
+	}
+	if st := s.Status(); !st.OK || st.Problem != "" || len(st.Notes) != 0 {
+		t.Errorf("all is well again: %+v", st)
+	}
+}

@@ -203,8 +203,14 @@ func (s *TSDB) Close() error {
 		return nil
 	}
 	s.health.look(s.db)
-	// Closing syncs the last segment of the log.
-	err := errors.Join(s.db.Close(), s.locker.Release())
+	// Closing syncs the last segment of the log. Before that it moves chunks from memory to
+	// files, and panics when it cannot; the log has them, so only the sync is made up for.
+	err := guarded(s.db.Close)
+	if errors.Is(err, errPanicked) {
+		s.logger.Warn("chunks were not moved to files at the end; the log has them", "err", err)
+		err = s.sync()
+	}
+	err = errors.Join(err, s.locker.Release())
 	s.db = nil
 	return err
 }

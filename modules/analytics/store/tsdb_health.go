@@ -124,6 +124,8 @@ func (s *TSDB) Status() Status {
 	case h.unkept != nil:
 		st.Problem = fmt.Sprintf("since %s the log cannot be put into blocks, so that it grows, and nothing old is deleted: %v; %s",
 			h.unkeptAt.Format(time.RFC3339), h.unkept, wayOut(h.unkept))
+	case !s.mapping.Load():
+		st.Problem = "the disk was full when chunks were moved to it: until the next start more stays in memory, and nothing is taken out of order; restart Caddy when it suits"
 	case h.full && st.Series >= int(s.maxSeries.Load()):
 		st.Problem = tooManySeries(int(s.maxSeries.Load()))
 	}

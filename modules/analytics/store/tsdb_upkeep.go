@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -73,15 +74,9 @@ func (s *TSDB) Upkeep() {
 }
 
 func (s *TSDB) upkeep() error {
-	if s.mapping.Load() && s.room.Load() {
-		if err := guarded(func() error { s.db.ForceHeadMMap(); return nil }); err != nil {
-			// The mapper has lost its place. What is not mapped stays in memory until it
-			// goes into a block.
-			s.mapping.Store(false)
-			s.logger.Warn("chunks stay in memory from now on", "err", err)
-			if err := s.configure(); err != nil {
-				return err
-			}
+	if s.room.Load() {
+		if err := s.mapChunks(); err != nil {
+			return err
 		}
 	}
 	return guarded(func() error {
@@ -94,6 +89,22 @@ func (s *TSDB) upkeep() error {
 	})
 }
 
+// mapChunks moves full chunks of the head from memory to files. After it has failed once the
+// mapper has lost its place, and must not be used again: what is not mapped stays in memory
+// until it goes into a block.
+func (s *TSDB) mapChunks() error {
+	if !s.mapping.Load() {
+		return nil
+	}
+	err := guarded(func() error { s.db.ForceHeadMMap(); return nil })
+	if err == nil {
+		return nil
+	}
+	s.mapping.Store(false)
+	s.logger.Warn("chunks stay in memory from now on", "err", err)
+	return s.configure()
+}
+
 // guarded makes an error of a panic.
 func guarded(f func() error) (err error) {
 	defer func() {
@@ -102,11 +113,13 @@ func guarded(f func() error) (err error) {
 			if !ok {
 				cause = fmt.Errorf("%v", p)
 			}
-			err = fmt.Errorf("panic: %w", cause)
+			err = fmt.Errorf("%w: %w", errPanicked, cause)
 		}
 	}()
 	return f()
 }
+
+var errPanicked = errors.New("panic in the TSDB")
 
 // watchRoom stops what would panic over a full disk while little is free. The gate is held.
 func (s *TSDB) watchRoom() {
