@@ -4,8 +4,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // replayBody keeps what was read of a request body, up to limit, so that another attempt
@@ -78,20 +80,48 @@ func (r *replayReader) readLocked(p []byte) (int, error) {
 // Close does nothing: the server closes the body when the handler returns.
 func (r *replayReader) Close() error { return nil }
 
-// responseBody counts what a backend sends and notes whether it broke off.
+// responseBody counts what a backend sends and how long it is waited for, and notes whether
+// the answer broke off.
 type responseBody struct {
 	io.ReadCloser
-	n   int64
-	err error
+	n      int64
+	err    error
+	from   time.Duration // of the first byte, until the first Read
+	waited time.Duration // in Read: a client that reads slowly makes it no longer
 }
 
 func (b *responseBody) Read(p []byte) (int, error) {
+	from := b.from
+	if b.from = 0; from == 0 {
+		from = clock()
+	}
 	n, err := b.ReadCloser.Read(p)
+	b.waited += clock() - from
 	b.n += int64(n)
 	if err != nil && err != io.EOF {
 		b.err = err
 	}
 	return n, err
+}
+
+// longestAnswer is what a backend may be waited for in one answer: past it that is a stream,
+// whose length says nothing of the backend.
+const longestAnswer = time.Minute
+
+// rest returns how long the rest of an answer that came to its end was waited for, below 0
+// when that says nothing.
+func (b *responseBody) rest() time.Duration {
+	if b.err != nil || b.waited > longestAnswer {
+		return -1
+	}
+	return b.waited
+}
+
+// endless reports whether an answer is a stream of events: it goes on for as long as there
+// is something to tell.
+func endless(res *http.Response) bool {
+	return res.StatusCode == http.StatusSwitchingProtocols ||
+		strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
 }
 
 // upgradedBody is the connection behind a 101 answer. It counts both ways and keeps

@@ -69,7 +69,7 @@ func (c *carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	t.answered, t.status = true, int32(res.StatusCode)
-	c.count(t, res, a.Backend())
+	c.count(t, res, a.Backend(), now)
 	return res, nil
 }
 
@@ -106,6 +106,9 @@ func account(a *balance.Attempt, res *http.Response, o balance.Outcome, now time
 	if a.Answered() == 0 {
 		a.FirstByte(now, o)
 	}
+	if endless(res) {
+		a.Delivered(now, 0)
+	}
 	b.Totals.Codes[min(res.StatusCode/100, 5)].Add(1)
 	observersOf(b).firstByte(a.Answered())
 	switch {
@@ -119,7 +122,7 @@ func account(a *balance.Attempt, res *http.Response, o balance.Outcome, now time
 }
 
 // count puts the answer's body behind a counter.
-func (c *carrier) count(t *trip, res *http.Response, b *balance.Backend) {
+func (c *carrier) count(t *trip, res *http.Response, b *balance.Backend, now time.Duration) {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if conn, ok := res.Body.(io.ReadWriteCloser); ok {
 			res.Body = &upgradedBody{conn, &b.Totals.Received, &b.Totals.Sent}
@@ -127,7 +130,7 @@ func (c *carrier) count(t *trip, res *http.Response, b *balance.Backend) {
 		return
 	}
 	if res.Body != nil && res.Body != http.NoBody {
-		t.response.ReadCloser = res.Body
+		t.response.ReadCloser, t.response.from = res.Body, now
 		res.Body = &t.response
 	}
 }

@@ -155,7 +155,7 @@ func TestDrain(t *testing.T) {
 		got <- fmt.Sprint(r.body, err)
 	}()
 	b := p.Get(leaving.addr)
-	eventually(t, "a request is in flight", func() bool { return b.InFlight() == 1 })
+	eventually(t, "a request is in flight", func() bool { return b.InFlight() == 1 && leaving.hits.Load() == 1 })
 	b.Drain(0, "test", clock())
 	if n := reached(t, s, leaving, 30); n != 0 {
 		t.Errorf("a draining backend got %d new requests", n)

@@ -111,7 +111,7 @@ func (q *request) prepareHedge(reason balance.HedgeReason) (*balance.Attempt, *h
 	t := &q.trip
 	b, u := (*balance.Backend)(nil), (*reverseproxy.Upstream)(nil)
 	if g.req != nil {
-		b, u = q.h.pickHedge(q.choice, t.list, t.upstreams)
+		b, u = q.h.pickHedge(q.choice, q.h.members(t.upstreams, clock()), t.upstreams)
 	}
 	if b == nil {
 		g.running = false
@@ -124,7 +124,7 @@ func (q *request) prepareHedge(reason balance.HedgeReason) (*balance.Attempt, *h
 		close(g.ended)
 		return nil, nil
 	}
-	a := &balance.Attempt{Route: q.route}
+	a := &balance.Attempt{Route: q.first.Route}
 	if !b.TryBegin(a, clock()) {
 		stop()
 		g.running = false

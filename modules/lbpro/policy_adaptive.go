@@ -18,8 +18,10 @@ func init() {
 //
 //	cost · crowding((in_flight + 1) / (width · weight))
 //
-// where cost is the time to first byte with load and kind of request taken out, made worse
-// by recent failures and by requests that are overdue; width is how many requests the
+// where cost is the time that the upstream is waited for, from the request to the end of the
+// answer, with load and kind of request taken out, made worse by recent failures and by
+// requests that are overdue. What a client takes to read is not in it, and of a stream of
+// events only the first byte counts. width is how many requests the
 // upstream works on at once before more only wait; and crowding grows in proportion above
 // 1. All of this is measured; nothing has to be set.
 //

@@ -292,11 +292,13 @@ func beginPlaced(req *http.Request) *placed {
 	return a
 }
 
-// end gives the place back and reports whether it had not been given back before.
-func (a *placed) end(now time.Duration, o balance.Outcome) bool {
+// end gives the place back and reports whether it had not been given back before. rest is
+// as in [balance.Attempt.Delivered].
+func (a *placed) end(now time.Duration, o balance.Outcome, rest time.Duration) bool {
 	if a.ended.Swap(true) {
 		return false
 	}
+	a.Delivered(now, rest)
 	a.End(now, o)
 	a.Backend().Pool().Exit()
 	return true

@@ -31,7 +31,6 @@ type request struct {
 	w        http.ResponseWriter
 	r        *http.Request // runs under this context
 	choice   balance.Choice
-	route    balance.RouteKey
 	body     *replayBody // nil without a body
 	attempts int32
 	holding  bool // this attempt holds a place in the retry budget
@@ -62,8 +61,7 @@ type trip struct {
 	cancel   context.CancelCauseFunc // of the attempt's own context, if it has one
 	response responseBody
 
-	list      []*balance.Backend        // what the attempt chose from
-	upstreams reverseproxy.UpstreamPool // the same, index by index
+	upstreams reverseproxy.UpstreamPool // what the attempt chose from
 
 	// What the attempt started from, before Caddy applied header operations.
 	header http.Header
@@ -91,7 +89,7 @@ func newRequest(h *Handler, w http.ResponseWriter, r *http.Request) *request {
 	ctx := r.Context()
 	q := &request{Context: ctx, client: ctx, h: h, w: w, waitLeft: h.set.queueTimeout, began: clock()}
 	q.choice.Idempotent = idempotent(r)
-	q.route = balance.KeyOf(r.Method, r.URL.Path, r.URL.RawQuery)
+	q.first.Route = balance.KeyOf(r.Method, r.URL.Path, r.URL.RawQuery)
 	if h.key != nil {
 		q.choice.Key = h.key.RequestKey(r)
 	}
@@ -168,7 +166,7 @@ func (q *request) choose(upstreams reverseproxy.UpstreamPool, r *http.Request) *
 	h := q.h
 	now := clock()
 	list := h.members(upstreams, now)
-	q.trip.list, q.trip.upstreams = list, upstreams
+	q.trip.upstreams = upstreams
 	for {
 		if q.queued || h.pool.Queue.Len() == 0 || h.longOutage(now) {
 			if i, probe := h.pick(q, list, upstreams, r); i >= 0 {
@@ -216,9 +214,8 @@ func (q *request) wait() error {
 func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool, now time.Duration) bool {
 	a := &q.first
 	if q.attempts > 0 {
-		a = new(balance.Attempt) // a hedge may still look at the first
+		a = &balance.Attempt{Route: q.first.Route} // a hedge may still look at the first
 	}
-	a.Route = q.route
 	if q.hedge.cancel != nil {
 		a.Hedge = q
 	}
@@ -228,7 +225,7 @@ func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool
 	if !b.TryBegin(a, now) {
 		if probe {
 			b.Unprobe()
-			*a = balance.Attempt{}
+			*a = balance.Attempt{Route: a.Route}
 		}
 		return false
 	}
@@ -277,6 +274,13 @@ func (q *request) endTrip() {
 		a.End(now, balance.Outrun)
 		a.Backend().Totals.Outrun.Add(1)
 		a = won
+	}
+	if t.answered {
+		rest := t.response.rest()
+		if q.client.Err() != nil {
+			rest = -1
+		}
+		a.Delivered(now, rest)
 	}
 	a.End(now, o)
 	b := a.Backend()

@@ -60,7 +60,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if o.Failed() {
 			a.Backend().Failed(err.Error(), now)
 		}
-		a.end(now, o)
+		a.end(now, o, 0)
 		if o == balance.Canceled {
 			a.Backend().Totals.Canceled.Add(1)
 		}
@@ -73,11 +73,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return res, nil
 	}
 	if res.Body == nil || res.Body == http.NoBody {
-		a.end(now, balance.Canceled)
+		a.end(now, balance.Canceled, 0)
 		observersOf(a.Backend()).total(now - a.Start())
 		return res, nil
 	}
-	res.Body = &attemptBody{responseBody: responseBody{ReadCloser: res.Body}, attempt: a, client: req.Context()}
+	res.Body = &attemptBody{responseBody: responseBody{ReadCloser: res.Body, from: now}, attempt: a, client: req.Context()}
 	return res, nil
 }
 
@@ -90,7 +90,7 @@ type placedConn struct {
 
 // Close ends the attempt.
 func (c *placedConn) Close() error {
-	c.attempt.end(clock(), balance.Canceled)
+	c.attempt.end(clock(), balance.Canceled, 0)
 	return c.upgradedBody.Close()
 }
 
@@ -103,11 +103,14 @@ type attemptBody struct {
 
 // Close ends the attempt. Caddy's proxy always closes what it reads.
 func (b *attemptBody) Close() error {
-	now, o := clock(), balance.Canceled
+	now, o, rest := clock(), balance.Canceled, b.rest()
 	if b.err != nil {
 		o = balance.TransportFailure
 	}
-	if !b.attempt.end(now, o) {
+	if b.client.Err() != nil {
+		rest = -1
+	}
+	if !b.attempt.end(now, o, rest) {
 		return b.ReadCloser.Close()
 	}
 	t := b.attempt.Backend()

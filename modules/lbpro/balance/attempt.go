@@ -61,6 +61,8 @@ type Attempt struct {
 	prev, next *Attempt
 
 	answered time.Duration // start to first byte; 0 before it
+	slot     uint32        // the place of its sample, as shard.written counts
+	open     bool          // the sample waits for the end of the answer
 }
 
 // Hedger can try a request elsewhere as well.
@@ -105,9 +107,12 @@ type sample struct {
 	route   RouteKey
 	at      time.Duration // when it was answered or failed
 	took    time.Duration // start to first byte or failure
+	rest    time.Duration // how long the rest of the answer was waited for
 	load    int32
 	outcome Outcome
 	probe   bool
+	open    bool // the answer goes on, so rest is not known yet
+	whole   bool // only rest is new: the first byte had a sample of its own
 }
 
 // ringSize bounds what one shard keeps between two ticks. Past it the oldest sample is
@@ -187,7 +192,7 @@ func (b *Backend) begin(a *Attempt, load int64, now time.Duration) {
 	a.backend = b
 	a.start = now
 	a.load = int32(load)
-	a.answered, a.ended, a.hedged = 0, false, HedgeNone
+	a.answered, a.ended, a.hedged, a.open = 0, false, HedgeNone, false
 	a.shard = &b.shards[fastrand()%uint64(len(b.shards))]
 	s := a.shard
 	s.mu.Lock()
@@ -213,10 +218,12 @@ func (a *Attempt) settle(now time.Duration, o Outcome) {
 	if judged {
 		a.answered = took
 	}
+	a.open = o == Success
 	s.mu.Lock()
 	s.remove(a)
 	if judged || o == Outrun {
-		s.write(sample{route: a.Route, at: now, took: took, load: a.load, outcome: o, probe: a.probe})
+		a.slot = uint32(s.written)
+		s.write(sample{route: a.Route, at: now, took: took, load: a.load, outcome: o, probe: a.probe, open: a.open})
 	}
 	s.mu.Unlock()
 	b.waiting.Add(-1)
@@ -226,6 +233,29 @@ func (a *Attempt) settle(now time.Duration, o Outcome) {
 	b.note(a, o)
 }
 
+// Delivered says, before End, that the answer is over, and how long after its first byte
+// its reader had to wait for the backend in all. Time for which the backend waited for the
+// reader is not in it. What is below 0 is not known, as when the client left in the middle:
+// then the answer says nothing of the backend's speed. Without Delivered it is 0.
+func (a *Attempt) Delivered(now, rest time.Duration) {
+	if !a.open {
+		return
+	}
+	a.open = false
+	if rest < 0 {
+		return
+	}
+	s := a.shard
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if behind := uint32(s.written) - a.slot; behind <= min(ringSize, uint32(s.written-s.drained)) {
+		x := &s.ring[a.slot%ringSize]
+		x.open, x.rest = false, rest
+		return
+	}
+	s.write(sample{route: a.Route, at: now, took: a.answered, rest: rest, load: a.load, outcome: Success, whole: true})
+}
+
 // End releases the place. It records o for an attempt that never saw a first byte; one
 // that did keeps the outcome it had then, except that a transport failure in the middle
 // of a body still counts against the backend. A second call does nothing.
@@ -233,10 +263,13 @@ func (a *Attempt) End(now time.Duration, o Outcome) {
 	if a.ended || a.backend == nil {
 		return
 	}
-	if a.answered == 0 {
+	switch {
+	case a.answered == 0:
 		a.settle(now, o)
-	} else if o == TransportFailure {
+	case o == TransportFailure:
 		a.backend.note(a, o)
+	default:
+		a.Delivered(now, 0)
 	}
 	a.ended = true
 	b := a.backend

@@ -99,9 +99,9 @@ func (b *Backend) InFlight() int64 { return b.inflight.Load() }
 // Waiting returns the number of requests in flight without a first byte.
 func (b *Backend) Waiting() int64 { return b.waiting.Load() }
 
-// Cost returns the predicted time to first byte of a request that finds the backend
-// idle, as a multiple of what the same request takes on the pool's average backend,
-// made worse by recent failures. It is above 0.
+// Cost returns the predicted time of a request that finds the backend idle, to the end of
+// the answer as far as the backend is waited for, as a multiple of what the same request
+// takes on the pool's average backend, made worse by recent failures. It is above 0.
 func (b *Backend) Cost() float64 { return math.Float64frombits(b.cost.Load()) }
 
 // Width returns how many requests the backend works on at once before more of them

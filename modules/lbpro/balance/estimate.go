@@ -64,6 +64,8 @@ const (
 	newestMost = 0.3
 	// likeMedian is the most that a speed may differ from the median and pass for it.
 	likeMedian = 0.3
+	// luck is how many answers at the median speed the prior of a faster backend counts as.
+	luck = 4
 	// slowerNoise is how many times the usual speed is still usual.
 	slowerNoise = 1.5
 )
@@ -131,11 +133,16 @@ func (e *estimate) update(x float64, at time.Duration) {
 
 // apart returns the speed, or the pool's median when the two cannot be told apart: what
 // lies within two standard errors, at most likeMedian of it, counts as equal, so that equal
-// backends share equally however noisy their samples are.
+// backends share equally however noisy their samples are. A backend that its first answers
+// make fast is believed by and by: one that was quick by chance would be given every request
+// until they pile up there. That it is slow is believed at once, which costs nothing.
 func (e *estimate) apart(median float64) float64 {
 	noise := 2 * 1.25 * e.spread * math.Sqrt(e.weight/(2-e.weight))
-	if math.Abs(e.speed-median) <= min(noise, likeMedian*median) {
+	switch {
+	case math.Abs(e.speed-median) <= min(noise, likeMedian*median):
 		return median
+	case e.speed < median:
+		return e.speed + (median-e.speed)*luck/(luck+float64(e.seen))
 	}
 	return e.speed
 }

@@ -17,6 +17,7 @@ type View struct {
 	Queued, QueueFull, QueueExpired int64         // waiting now; turned away ever
 	BudgetUsed, BudgetDenied        int64         // second tries under way; refused ever
 	Usual                           time.Duration // mean time to first byte; 0 when unknown
+	Rest                            time.Duration // and how long the rest of an answer is waited for, in the mean
 	MedianSpeed                     float64       // of the serving backends; see BackendView.Speed
 	Backends                        []BackendView
 }
@@ -87,6 +88,7 @@ func (p *Pool) View(now time.Duration) View {
 		Queued: p.Queue.Len(), QueueFull: p.Queue.Full(), QueueExpired: p.Queue.Expired(),
 		BudgetUsed: p.Budget.Used(), BudgetDenied: p.Budget.Denied(),
 		Usual:       time.Duration(p.mean * float64(time.Second)),
+		Rest:        time.Duration(p.rest * float64(time.Second)),
 		MedianSpeed: p.median(all, now),
 		Backends:    make([]BackendView, len(all)),
 	}

@@ -25,6 +25,7 @@ type server struct {
 	workers, busy int
 	waiting       []func()
 	serve         func(now time.Duration) (time.Duration, Outcome)
+	head          time.Duration // when the first byte is sent, if before the end
 	got           int
 }
 
@@ -118,8 +119,13 @@ func (w *world) request() {
 	start := func() {
 		s.busy++
 		took, o := s.serve(w.now)
+		if s.head > 0 && s.head < took {
+			w.after(s.head, func() { a.FirstByte(w.now, o) })
+		}
 		w.after(took, func() {
-			a.FirstByte(w.now, o)
+			if a.FirstByte(w.now, o); s.head > 0 {
+				a.Delivered(w.now, max(0, took-s.head))
+			}
 			a.End(w.now, o)
 			w.pool.Exit()
 			s.busy--

@@ -34,8 +34,10 @@ type Pool struct {
 
 	tickMu  sync.Mutex // held by Tick; guards what follows
 	routes  Routes
-	mean    float64 // seconds: what any request takes, for routes not yet known
+	mean    float64 // seconds to first byte of any request, for routes not yet known
 	meanN   uint64
+	rest    float64 // seconds that the rest of any answer is waited for
+	restN   uint64
 	scratch []sample
 
 	kindsLate int // backends at which a kind of request is overdue; see late

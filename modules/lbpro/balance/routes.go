@@ -37,6 +37,8 @@ type route struct {
 	n         uint32
 	mean, dev float64 // seconds; dev is the mean absolute deviation
 	peak      float64 // seconds: the longest seen, forgotten over some ten thousand answers
+	rest      float64 // seconds: what follows the first byte, mean
+	rests     uint32
 }
 
 var routeSeed = maphash.MakeSeed()
@@ -79,6 +81,20 @@ func (r *Routes) learn(k RouteKey, took time.Duration) {
 	r.slot(k.prefix, 1).add(k.prefix, took.Seconds())
 }
 
+// learnRest adds how long the rest of such an answer was waited for.
+func (r *Routes) learnRest(k RouteKey, rest time.Duration) {
+	r.slot(k.exact, 0).addRest(k.exact, rest.Seconds())
+	r.slot(k.prefix, 1).addRest(k.prefix, rest.Seconds())
+}
+
+func (r *route) addRest(key uint32, x float64) {
+	if r.key != key {
+		return // driven out since its first byte
+	}
+	r.rests++
+	r.rest += max(routeMemory, 1/float64(r.rests)) * (x - r.rest)
+}
+
 func (r *route) add(key uint32, x float64) {
 	if r.key != key {
 		*r = route{key: key}
@@ -99,7 +115,8 @@ func (r *route) late() float64 { return r.mean + max(4*r.dev, r.mean) }
 
 // expectation is what is known of how long a kind of request takes.
 type expectation struct {
-	mean     float64 // seconds; 0 when nothing is known
+	mean     float64 // seconds to first byte; 0 when nothing is known
+	whole    float64 // seconds with the rest of the answer
 	overdue  float64 // seconds past which it is overdue, as route.late says, and for a prefix peakMargin times the longest seen
 	evidence float64 // 1 for a known URI, a third for a known prefix, else 0
 }
@@ -107,12 +124,12 @@ type expectation struct {
 // expect returns what is known of a kind of request.
 func (r *Routes) expect(k RouteKey) expectation {
 	if s := r.slot(k.exact, 0); s.key == k.exact && s.n >= routeKnown {
-		return expectation{s.mean, s.late(), 1}
+		return expectation{s.mean, s.mean + s.rest, s.late(), 1}
 	}
 	if s := r.slot(k.prefix, 1); s.key == k.prefix && s.n >= routeKnown {
 		// What stands behind a prefix differs: a report and a lookup may share it. The
 		// longest that it took lately is still usual.
-		return expectation{s.mean, max(s.late(), peakMargin*s.peak), kindEvidence}
+		return expectation{s.mean, s.mean + s.rest, max(s.late(), peakMargin*s.peak), kindEvidence}
 	}
 	return expectation{}
 }

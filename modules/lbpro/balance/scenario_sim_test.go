@@ -195,7 +195,7 @@ func TestScenariosAgainstTheBound(t *testing.T) {
 		{"equal-60", 1.2, 1.5}, {"equal-80", 1.35, 2}, {"equal-90", 1.5, 2},
 		{"capacities-60", 1.2, 1.5}, {"capacities-80", 1.5, 2},
 		{"slow-one", 1.2, 1.6}, {"slow-one-90", 1.6, 2.2}, {"slow-two", 1.25, 2},
-		{"degrade-one", 1.2, 2}, {"brownout", 1.25, 2}, {"sixty", 1.5, 3},
+		{"degrade-one", 1.2, 2}, {"brownout", 1.25, 2}, {"sixty", 1.2, 1.8},
 		{"errors", 1.2, 1.6}, {"hang", 1.25, 2}, {"refuse", 1.2, 1.6}, {"reset", 1.2, 1.6},
 		{"pauses", 1.3, 2}, {"burst", 1.4, 2}, {"eight-balancers", 1.35, 2.2}, {"mixed", 1.3, 1.6},
 	} {

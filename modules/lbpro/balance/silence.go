@@ -158,6 +158,10 @@ func (p *Pool) findHedges(all []*Backend, now time.Duration, median float64) {
 		}
 		reason := HedgeNone
 		b.mu.Lock()
+		slower := 1.0
+		if b.State() == Serving {
+			slower = min(max(b.est.speed/median, 1), mostPatience)
+		}
 		switch {
 		case b.State() == Ejected && b.health.reason == ReasonHung:
 			reason = HedgeHung
@@ -177,7 +181,9 @@ func (p *Pool) findHedges(all []*Backend, now time.Duration, median float64) {
 			x := p.routes.expect(a.Route)
 			limit := x.overdue
 			if a.probe {
-				limit = x.mean // it is there to find out, and should not suffer for it
+				// It is there to find out, and should not suffer for it; but one at a backend
+				// that is merely slow must come to its end, or that would pass for hung.
+				limit = x.mean * slower
 			}
 			if reason != HedgeHung && (x.evidence == 0 || (now-a.start).Seconds() < limit) {
 				return

@@ -19,6 +19,8 @@ const (
 	// laggard is how many times slower than the pool's median a backend must be for
 	// overdue requests on it to be tried elsewhere.
 	laggard = 3
+	// mostPatience is how many times the mean a probe is left alone at a slow backend.
+	mostPatience = 5
 	// hedgeScan bounds how many waiting requests one tick looks at on one backend.
 	hedgeScan = 1024
 	// lateTick: a tick later than this means that this process itself was held up, so
@@ -101,8 +103,12 @@ func (p *Pool) drainSamples(b *Backend, o Options, now time.Duration) {
 	}
 	for i := range p.scratch {
 		s := &p.scratch[i]
-		if s.outcome == Outrun {
+		switch {
+		case s.outcome == Outrun:
 			b.est.outrun(s, p.relative(s))
+			continue
+		case s.whole:
+			p.answered(b, s)
 			continue
 		}
 		b.est.outcome(s)
@@ -115,11 +121,8 @@ func (p *Pool) drainSamples(b *Backend, o Options, now time.Duration) {
 		if s.outcome != Success {
 			continue
 		}
-		relative := p.relative(s)
-		b.est.answer(s, relative)
-		if relative > 0 {
-			b.health.slowN++
-			b.health.slowSum += relative / crowding(float64(s.load), b.est.width)
+		if !s.open {
+			p.answered(b, s)
 		}
 		p.routes.learn(s.route, s.took)
 		p.meanN++
@@ -127,16 +130,30 @@ func (p *Pool) drainSamples(b *Backend, o Options, now time.Duration) {
 	}
 }
 
+// answered takes in a whole answer. The speed is of all that the backend was waited for:
+// one that sends headers at once and the rest late is slow, too.
+func (p *Pool) answered(b *Backend, s *sample) {
+	relative := p.relative(s)
+	b.est.answer(s, relative)
+	if relative > 0 {
+		b.health.slowN++
+		b.health.slowSum += relative / crowding(float64(s.load), b.est.width)
+	}
+	p.routes.learnRest(s.route, s.rest)
+	p.restN++
+	p.rest += max(1.0/256, 1/float64(p.restN)) * (s.rest.Seconds() - p.rest)
+}
+
 // relative returns a sample's time over what such a request usually takes.
 func (p *Pool) relative(s *sample) float64 {
-	want := p.routes.expect(s.route).mean
+	want := p.routes.expect(s.route).whole
 	if want == 0 {
-		want = p.mean
+		want = p.mean + p.rest
 	}
 	if want == 0 {
 		return 1
 	}
-	return s.took.Seconds() / want
+	return (s.took + s.rest).Seconds() / want
 }
 
 // median returns the median speed of the backends that are known and not out, 1 when
@@ -198,7 +215,7 @@ func (p *Pool) publish(b *Backend, o Options, now time.Duration, median float64)
 	}
 	if first, ok := b.oldest(); ok {
 		// What the oldest request has suffered so far is a sample in the making.
-		if want := p.mean; want > 0 {
+		if want := p.mean + p.rest; want > 0 {
 			cost = max(cost, (now-first).Seconds()/want/4*b.overdueShare(p, now))
 		}
 	}
