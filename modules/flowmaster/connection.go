@@ -43,11 +43,14 @@ type pathTold struct {
 // measurement moves it by an eighth, so that on a connection with few it lags behind by
 // seconds. This takes the smoothing back. How many measurements there were is not known; it
 // is taken to be as many as packets came in, which is the most, and brings the result nearer
-// to the kernel's.
+// to the kernel's. It is 0 when no packet came in: then there was no measurement.
 func (b *pathTold) latest(s *conninfo.Sample) time.Duration {
 	n := s.SegsIn - b.in
-	if b.rtt == 0 || n == 0 || n > 32 {
+	switch {
+	case b.rtt == 0 || !s.Has(conninfo.HasSegments) || n > 32:
 		return s.RTT
+	case n == 0:
+		return 0
 	}
 	kept := math.Pow(7./8, float64(n))
 	return max(s.MinRTT, time.Duration((float64(s.RTT)-kept*float64(b.rtt))/(1-kept)))

@@ -92,7 +92,7 @@ func (p *path) sentAt(now int64, d *conninfo.Sample, rtt time.Duration) {
 	s.samples++
 	s.segments += uint64(d.DataSegsOut)
 	s.again += uint64(d.TotalRetrans - min(d.TotalRetrans, d.DSACKs)) // what the peer had already was not lost
-	if d.RTT > 0 && d.MinRTT > 0 {
+	if rtt > 0 && d.MinRTT > 0 {
 		s.rtts++
 		s.inflation += float64(d.RTT) / float64(d.MinRTT)
 		x := min(float64(rtt+ackDelay)/float64(d.MinRTT+ackDelay), mostInflation)
@@ -271,7 +271,7 @@ func (p *path) settle(score float64) float64 {
 		target = score
 	}
 	if target < p.score {
-		p.score += (target - p.score) * 0.5
+		p.score += (target - p.score) * 0.75
 	} else {
 		p.score = min(target, p.score+max(0.1*(target-p.score), 0.05))
 	}

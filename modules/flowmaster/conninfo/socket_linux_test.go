@@ -31,6 +31,9 @@ func TestEachSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := NewReader()
+	if _, err := r.EachSocket(AllStates, 1, func(*Socket) {}); err != nil {
+		t.Skipf("sockets cannot be listed here: %v", err)
+	}
 	list := func(states States) (found []Socket) {
 		if _, err := r.EachSocket(states, 1<<20, func(s *Socket) {
 			if s.LocalPort == port || s.RemotePort == port {
