@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
 
 // replayBody keeps what was read of a request body, up to limit, so that another attempt
@@ -36,8 +38,23 @@ func (b *replayBody) repeatable() bool { return !b.lost.Load() }
 
 type replayReader struct {
 	body *replayBody
-	at   int
 	sent atomic.Int64 // bytes read by this attempt
+
+	// Guarded by body.mu.
+	at    int
+	over  bool // all was read
+	tells *balance.Attempt
+}
+
+// carriedBy has the attempt told when all is read. It is called before that begins.
+func (r *replayReader) carriedBy(a *balance.Attempt) {
+	r.body.mu.Lock()
+	defer r.body.mu.Unlock()
+	if r.over { // Caddy has buffered it already
+		return
+	}
+	r.tells = a
+	a.MarkSending()
 }
 
 func (r *replayReader) Read(p []byte) (int, error) {
@@ -46,6 +63,11 @@ func (r *replayReader) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	n, err := r.readLocked(p)
 	r.sent.Add(int64(n))
+	if err == io.EOF && !r.over {
+		if r.over = true; r.tells != nil {
+			r.tells.Sent(clock())
+		}
+	}
 	return n, err
 }
 

@@ -19,7 +19,7 @@ var backendHistograms = []struct {
 	name, help string
 	of         func(*observers) *histogram
 }{
-	{"backend_first_byte_seconds", "Time from sending a request to a backend to the first byte of its answer.",
+	{"backend_first_byte_seconds", "Time from the last byte of a request that was sent to a backend to the first byte of its answer.",
 		func(o *observers) *histogram { return &o.first }},
 	{"backend_response_seconds", "Time from sending a request to a backend to the last byte of its answer.",
 		func(o *observers) *histogram { return &o.whole }},

@@ -122,3 +122,32 @@ func TestStreamsCountByTheirFirstByte(t *testing.T) {
 		t.Errorf("%d samples, and the rest was waited for %v; want 1 and nothing", v.Backends[0].Samples, v.Rest)
 	}
 }
+
+// A backend that lacks what the others have answers 404 in no time. That must not pass for
+// speed: it would draw every request.
+func TestQuickRefusalsDoNotAttract(t *testing.T) {
+	empty := serve(t, status(http.StatusNotFound))
+	var addrs string
+	for range 3 {
+		addrs += " " + serve(t, after(5*time.Millisecond, "ok")).addr
+	}
+	for name, policy := range map[string]string{"adaptive": "", "peak_ewma": "policy peak_ewma", "least_time": "policy least_time"} {
+		t.Run(name, func(t *testing.T) {
+			s := startSite(t, "lbpro "+empty.addr+addrs+" {\n\tpool t\n\t"+policy+"\n}")
+			const n = 400
+			before := empty.hits.Load()
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					for range n / 4 {
+						s.get("/")
+					}
+				})
+			}
+			wg.Wait()
+			if got := empty.hits.Load() - before; got > n/2 {
+				t.Errorf("the backend that has nothing gets %d of %d requests, want half at most: a quarter is its share", got, n)
+			}
+		})
+	}
+}

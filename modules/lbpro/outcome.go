@@ -20,6 +20,8 @@ func outcomeOfStatus(res *http.Response) balance.Outcome {
 	case code == http.StatusTooManyRequests,
 		code == http.StatusServiceUnavailable && res.Header.Get("Retry-After") != "":
 		return balance.TooBusy
+	case code >= 400 && code < 500:
+		return balance.Declined
 	case code < 500, code == http.StatusNotImplemented, code == http.StatusHTTPVersionNotSupported:
 		return balance.Success // 501 and 505 speak of the request
 	default:

@@ -3,6 +3,7 @@ package lbpro
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -279,17 +280,37 @@ type placed struct {
 // beginPlaced reserves the backend that a policy has chosen for the request, and returns
 // nil when none of ours has. Only the round trip reserves: Caddy's proxy may still turn a
 // request away between the choice and it, and then nobody would give the place back.
-func beginPlaced(req *http.Request) *placed {
+// The request that it returns is the one to send.
+func beginPlaced(req *http.Request) (*placed, *http.Request) {
 	p, _ := caddyhttp.GetVar(req.Context(), placementVar).(*placement)
 	if p == nil || p.next == nil {
-		return nil
+		return nil, req
 	}
 	a := new(placed)
+	if hasBody(req) {
+		a.MarkSending()
+		req = req.WithContext(req.Context()) // a copy: the caller's stays as it is
+		req.Body = &sentBody{req.Body, &a.Attempt}
+	}
 	a.Route = balance.KeyOf(req.Method, req.URL.Path, req.URL.RawQuery)
 	p.next.Pool().Enter()
 	p.next.Begin(&a.Attempt, clock())
 	p.next = nil
-	return a
+	return a, req
+}
+
+// sentBody tells the attempt when all of the body was read.
+type sentBody struct {
+	io.ReadCloser
+	attempt *balance.Attempt
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.attempt.Sent(clock())
+	}
+	return n, err
 }
 
 // end gives the place back and reports whether it had not been given back before. rest is

@@ -337,12 +337,11 @@ func TestClientAborts(t *testing.T) {
 		aborted(t, p)
 	})
 	t.Run("in the upload", func(t *testing.T) {
-		s, p := startPool(t, "", serve(t, func(_ http.ResponseWriter, r *http.Request) {
-			io.Copy(io.Discard, r.Body)
-		}))
+		up := serve(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+		s, p := startPool(t, "", up)
 		conn := s.dial()
 		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\npart")
-		eventually(t, "the request is at the backend", func() bool { return p.Backends()[0].Waiting() == 1 })
+		eventually(t, "the request is at the backend", func() bool { return up.hits.Load() == 1 })
 		conn.Close()
 		aborted(t, p)
 	})

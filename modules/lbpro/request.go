@@ -222,11 +222,14 @@ func (q *request) begin(b *balance.Backend, u *reverseproxy.Upstream, probe bool
 	if probe {
 		a.MarkProbe()
 	}
+	if q.trip.sending != nil {
+		q.trip.sending.carriedBy(a)
+	}
 	if !b.TryBegin(a, now) {
 		if probe {
 			b.Unprobe()
-			*a = balance.Attempt{Route: a.Route}
 		}
+		*a = balance.Attempt{Route: a.Route}
 		return false
 	}
 	if q.attempts++; q.attempts > 1 {

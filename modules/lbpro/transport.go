@@ -49,7 +49,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	a := beginPlaced(req)
+	a, req := beginPlaced(req)
 	if a == nil {
 		return t.HTTPTransport.RoundTrip(req) // an active health check, or another policy
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
+
+	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
 
 // serveUnix starts a backend on a Unix socket that answers with what h holds.
@@ -112,7 +114,7 @@ func TestFastCGIUpstreams(t *testing.T) {
 		ask(http.MethodGet, "").want(t, 200, "GET /index.php 0")
 		ask(http.MethodPost, "twelve bytes").want(t, 200, "POST /index.php 12") // nothing was sent where no connection came about
 	}
-	if down := p.Get(a); down.Totals.Failures[2].Load() == 0 {
+	if down := p.Get(a); down.Totals.Failures[balance.ConnectFailure].Load() == 0 {
 		t.Error("the responder that is gone was never asked, so nothing was shown")
 	}
 	idle(t, p)

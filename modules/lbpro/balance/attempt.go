@@ -11,9 +11,12 @@ type Outcome uint8
 
 // The outcomes. Only the ones up to TooBusy say something about the backend.
 const (
-	// Success is an answer that is not a failure of the backend: any status below 500,
+	// Success is an answer that is not a failure of the backend: any status below 400,
 	// and those 5xx that speak of the request (501, 505).
 	Success Outcome = iota
+	// Declined is a 4xx answer: the backend is well, as far as one can tell. How fast it
+	// came tells nothing of work, and one that lacks what the others have answers fast.
+	Declined
 	// ServerError is a 5xx answer.
 	ServerError
 	// ConnectFailure means that no connection came about, so nothing was sent.
@@ -30,7 +33,7 @@ const (
 	Outrun
 )
 
-var outcomeNames = [...]string{"success", "server_error", "connect_failure", "transport_failure", "timeout", "too_busy", "canceled", "outrun"}
+var outcomeNames = [...]string{"success", "declined", "server_error", "connect_failure", "transport_failure", "timeout", "too_busy", "canceled", "outrun"}
 
 // String gives the name used in metrics and logs.
 func (o Outcome) String() string { return outcomeNames[o] }
@@ -56,13 +59,15 @@ type Attempt struct {
 	ended   bool
 
 	// Guarded by shard.mu.
-	waiting    bool        // no first byte yet
+	waiting    bool        // no first byte yet, and the backend has the whole request
 	hedged     HedgeReason // why Tick asked for a hedge; HedgeNone until then
 	prev, next *Attempt
+	sent       time.Duration // since when the backend has the whole request
+	sending    bool          // it has not yet, and that may be the client's doing
 
-	answered time.Duration // start to first byte; 0 before it
-	slot     uint32        // the place of its sample, as shard.written counts
-	open     bool          // the sample waits for the end of the answer
+	open     bool          // its sample waits for the end of the answer
+	slot     uint32        // the place of that sample, as shard.written counts
+	answered time.Duration // from sent to first byte; 0 before it
 }
 
 // Hedger can try a request elsewhere as well.
@@ -99,7 +104,26 @@ func (a *Attempt) MarkProbe() { a.probe = true }
 // IsProbe reports whether this attempt is the one that tests a half-open backend.
 func (a *Attempt) IsProbe() bool { return a.probe }
 
-// Answered returns the time from start to first byte, 0 if there was none yet.
+// MarkSending says, before Begin, that the request has a body that is still to be sent.
+// How long that takes may be up to the client, so the backend is not waited for until
+// [Attempt.Sent].
+func (a *Attempt) MarkSending() { a.sending = true }
+
+// Sent says that the backend has been sent all of the request. It may be called from
+// another goroutine, and after the end.
+func (a *Attempt) Sent(now time.Duration) {
+	s := a.shard
+	s.mu.Lock()
+	if a.sending {
+		a.sending, a.sent = false, now
+		s.push(a)
+		a.backend.waiting.Add(1)
+	}
+	s.mu.Unlock()
+}
+
+// Answered returns the time from the end of the request to the first byte of the answer,
+// 0 if there was none yet.
 func (a *Attempt) Answered() time.Duration { return a.answered }
 
 // sample is what one attempt leaves behind for Tick.
@@ -111,9 +135,18 @@ type sample struct {
 	load    int32
 	outcome Outcome
 	probe   bool
-	open    bool // the answer goes on, so rest is not known yet
-	whole   bool // only rest is new: the first byte had a sample of its own
+	part    part
 }
+
+// part says what of an answer a sample tells.
+type part uint8
+
+const (
+	partWhole part = iota // all of it
+	partFirst             // up to the first byte: it goes on, so rest is not known yet
+	partRest              // the rest: the first byte had a sample of its own
+	partNone              // that it came, but not how long it took the backend
+)
 
 // ringSize bounds what one shard keeps between two ticks. Past it the oldest sample is
 // overwritten: the estimates are averages and live with a part of a fast stream;
@@ -194,11 +227,14 @@ func (b *Backend) begin(a *Attempt, load int64, now time.Duration) {
 	a.load = int32(load)
 	a.answered, a.ended, a.hedged, a.open = 0, false, HedgeNone, false
 	a.shard = &b.shards[fastrand()%uint64(len(b.shards))]
-	s := a.shard
-	s.mu.Lock()
-	s.push(a)
-	s.mu.Unlock()
-	b.waiting.Add(1)
+	if !a.sending {
+		a.sent = now
+		s := a.shard
+		s.mu.Lock()
+		s.push(a)
+		b.waiting.Add(1)
+		s.mu.Unlock()
+	}
 	b.Totals.Requests.Add(1)
 }
 
@@ -213,20 +249,26 @@ func (a *Attempt) settle(now time.Duration, o Outcome) {
 		return
 	}
 	b, s := a.backend, a.shard
-	took := max(now-a.start, 1)
 	judged := o < Canceled
+	part := partFirst
+	s.mu.Lock()
+	if a.sending { // it was answered early, or broke off: the client's time is in it
+		a.sending, a.sent, part = false, a.start, partNone
+	}
+	if a.waiting {
+		s.remove(a)
+		b.waiting.Add(-1)
+	}
+	took := max(now-a.sent, 1)
+	if judged || o == Outrun {
+		a.slot = uint32(s.written)
+		s.write(sample{route: a.Route, at: now, took: took, load: a.load, outcome: o, probe: a.probe, part: part})
+	}
+	s.mu.Unlock()
 	if judged {
 		a.answered = took
 	}
-	a.open = o == Success
-	s.mu.Lock()
-	s.remove(a)
-	if judged || o == Outrun {
-		a.slot = uint32(s.written)
-		s.write(sample{route: a.Route, at: now, took: took, load: a.load, outcome: o, probe: a.probe, open: a.open})
-	}
-	s.mu.Unlock()
-	b.waiting.Add(-1)
+	a.open = o == Success && part == partFirst
 	if o == Outrun && a.hedged == HedgeSlow {
 		o = Canceled // slow is not silent: it might have answered yet
 	}
@@ -250,10 +292,10 @@ func (a *Attempt) Delivered(now, rest time.Duration) {
 	defer s.mu.Unlock()
 	if behind := uint32(s.written) - a.slot; behind <= min(ringSize, uint32(s.written-s.drained)) {
 		x := &s.ring[a.slot%ringSize]
-		x.open, x.rest = false, rest
+		x.part, x.rest = partWhole, rest
 		return
 	}
-	s.write(sample{route: a.Route, at: now, took: a.answered, rest: rest, load: a.load, outcome: Success, whole: true})
+	s.write(sample{route: a.Route, at: now, took: a.answered, rest: rest, load: a.load, outcome: Success, part: partRest})
 }
 
 // End releases the place. It records o for an attempt that never saw a first byte; one
@@ -277,7 +319,7 @@ func (a *Attempt) End(now time.Duration, o Outcome) {
 	b.pool.released(b)
 }
 
-// oldest returns the start of the attempt that has waited longest for a first byte, and
+// oldest returns since when the attempt waits that has waited longest for a first byte, and
 // false when none waits.
 func (b *Backend) oldest() (time.Duration, bool) {
 	var first time.Duration
@@ -285,8 +327,8 @@ func (b *Backend) oldest() (time.Duration, bool) {
 	for i := range b.shards {
 		s := &b.shards[i]
 		s.mu.Lock()
-		if s.head != nil && (!found || s.head.start < first) {
-			first, found = s.head.start, true
+		if s.head != nil && (!found || s.head.sent < first) {
+			first, found = s.head.sent, true
 		}
 		s.mu.Unlock()
 	}

@@ -16,7 +16,7 @@ func (b *Backend) note(a *Attempt, o Outcome) {
 	switch {
 	case o == Outrun:
 		b.outruns.Add(1)
-		b.outrunAt.CompareAndSwap(0, int64(max(a.start, 1)))
+		b.outrunAt.CompareAndSwap(0, int64(max(a.sent, 1)))
 	case o == Canceled:
 	case o.Failed():
 		b.fails.Add(1)

@@ -14,15 +14,16 @@ import (
 // Prequal", NSDI 2024). Times are relative to what the same kind of request takes in the
 // pool, so that a backend is not called slow for having been sent the slow endpoint.
 type estimate struct {
-	speed   float64       // relative time at no load; 1 is the pool's average
-	spread  float64       // mean absolute deviation of the samples from it
-	weight  float64       // of the newest sample in both
-	seen    uint64        // samples ever
-	last    time.Duration // when the newest sample was taken
-	doubt   time.Duration // how long a slow speed is believed that was confirmed
-	hope    hope          // what speaks against it since
-	ok, all float64       // decayed counts of good and of all outcomes
-	counted time.Duration // when ok and all were last decayed
+	speed    float64       // relative time at no load; 1 is the pool's average
+	spread   float64       // mean absolute deviation of the samples from it
+	weight   float64       // of the newest sample in both
+	seen     uint64        // samples ever
+	last     time.Duration // when the newest sample was taken
+	doubt    time.Duration // how long a slow speed is believed that was confirmed
+	hope     hope          // what speaks against it since
+	ok, all  float64       // decayed counts of good and of all outcomes
+	declined float64       // and of those that were 4xx
+	counted  time.Duration // when these were last decayed
 
 	answered time.Duration // last answer of any kind
 	gap      float64       // seconds between answers while requests wait: mean
@@ -175,12 +176,15 @@ func (e *estimate) outcome(s *sample) {
 	if !s.outcome.Failed() {
 		e.ok++
 	}
+	if s.outcome == Declined {
+		e.declined++
+	}
 }
 
 func (e *estimate) decay(now time.Duration) {
 	if dt := now - e.counted; dt > 0 {
 		k := math.Exp(-float64(dt) / float64(errorMemory))
-		e.ok, e.all, e.counted = e.ok*k, e.all*k, now
+		e.ok, e.all, e.declined, e.counted = e.ok*k, e.all*k, e.declined*k, now
 	}
 }
 

@@ -47,13 +47,16 @@ type BackendView struct {
 
 	// Samples is how many answers the estimates rest on.
 	Samples uint64
-	// Speed is the time to first byte of a request that finds the backend idle, as a
+	// Speed is the time that the backend is waited for by a request that finds it idle, as a
 	// multiple of what the same request takes on the pool's average backend.
 	Speed float64
 	// Width is how many requests it works on at once.
 	Width float64
 	// SuccessRate has a memory of 5 s and one good answer as prior.
 	SuccessRate float64
+	// Declines is the share of 4xx answers in the last seconds where that is far more than
+	// the pool's backends usually give, else 0; UsualDeclines is what they give.
+	Declines, UsualDeclines float64
 	// Gap is the usual time between two answers while requests wait; 0 when unknown.
 	Gap time.Duration
 	// Silence is for how long it has not answered although it should have; 0 while it
@@ -129,6 +132,9 @@ func (p *Pool) viewOf(b *Backend, o Options, now time.Duration) BackendView {
 		},
 		Samples: e.seen, Speed: e.speed, Width: b.Width(), SuccessRate: e.success(),
 		Gap: time.Duration(e.gap * float64(time.Second)),
+	}
+	if e.declinesMore(p.declines) > 0 {
+		x.Declines, x.UsualDeclines = e.declines(), p.declines
 	}
 	if x.State == Serving {
 		x.Reason, x.Detail, x.Until = ReasonNone, "", 0

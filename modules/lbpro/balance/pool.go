@@ -42,12 +42,13 @@ type Pool struct {
 
 	kindsLate int // backends at which a kind of request is overdue; see late
 
-	speeds []float64
-	width  float64 // the median of the backends' widths
-	ticked time.Duration
-	out    bool // the pool was in an outage at the last tick
-	hedges []hedgeCall
-	events []Event
+	speeds   []float64 // scratch
+	width    float64   // the median of the backends' widths
+	declines float64   // the share of 4xx answers that is usual
+	ticked   time.Duration
+	out      bool // the pool was in an outage at the last tick
+	hedges   []hedgeCall
+	events   []Event
 }
 
 type hedgeCall struct {

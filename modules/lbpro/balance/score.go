@@ -9,7 +9,7 @@ import (
 )
 
 // Score is how [Adaptive] sees a backend now: value = cost · crowding, and cost = speed /
-// success². Other policies choose by other things; then it still tells what the pool
+// success², more for one that answers 4xx where the others do not. Other policies choose by other things; then it still tells what the pool
 // expects of the backend.
 type Score struct {
 	Value    float64
@@ -107,6 +107,7 @@ func (x *BackendView) whyScore() string {
 		fmt.Fprintf(&s, "; an idle request takes %s of the usual time", num(x.Speed))
 		speed := c.Cost * x.SuccessRate * x.SuccessRate
 		switch {
+		case x.Declines > 0:
 		case speed > x.Speed*1.05 && x.Waiting > 0:
 			s.WriteString(", and its oldest request is overdue")
 		case speed < x.Speed*0.95:
@@ -115,6 +116,9 @@ func (x *BackendView) whyScore() string {
 	}
 	if x.SuccessRate < 0.995 {
 		fmt.Fprintf(&s, "; %s %% of answers good", num(x.SuccessRate*100))
+	}
+	if x.Declines > 0 {
+		fmt.Fprintf(&s, "; it declines %s %% of requests with 4xx, the others %s %%", num(100*x.Declines), num(100*x.UsualDeclines))
 	}
 	fmt.Fprintf(&s, "; %d in flight, width %s", x.InFlight, num(x.Width))
 	if w := &x.Weight; w.Effective != 1 {

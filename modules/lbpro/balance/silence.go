@@ -122,11 +122,11 @@ func (p *Pool) overdueAt(b *Backend, now time.Duration) (exact, kind overdue) {
 	b.eachWaiting(16, func(a *Attempt) {
 		x := p.routes.expect(a.Route)
 		switch {
-		case x.evidence == 0 || (now-a.start).Seconds() <= x.overdue:
+		case x.evidence == 0 || (now-a.sent).Seconds() <= x.overdue:
 		case x.evidence < 1:
-			kind.add(x.evidence, a.start)
+			kind.add(x.evidence, a.sent)
 		default:
-			exact.add(x.evidence, a.start)
+			exact.add(x.evidence, a.sent)
 		}
 	})
 	return exact, kind
@@ -185,7 +185,7 @@ func (p *Pool) findHedges(all []*Backend, now time.Duration, median float64) {
 				// that is merely slow must come to its end, or that would pass for hung.
 				limit = x.mean * slower
 			}
-			if reason != HedgeHung && (x.evidence == 0 || (now-a.start).Seconds() < limit) {
+			if reason != HedgeHung && (x.evidence == 0 || (now-a.sent).Seconds() < limit) {
 				return
 			}
 			if reason != HedgeHung && x.evidence < 1 && p.kindsLate > 1 {

@@ -56,6 +56,7 @@ func (p *Pool) Tick(now, every time.Duration) {
 		}
 	}
 	p.width = p.medianWidth(all)
+	p.declines = p.usualDeclines(all)
 	for _, b := range all {
 		p.publish(b, o, now, median)
 	}
@@ -107,21 +108,23 @@ func (p *Pool) drainSamples(b *Backend, o Options, now time.Duration) {
 		case s.outcome == Outrun:
 			b.est.outrun(s, p.relative(s))
 			continue
-		case s.whole:
+		case s.part == partRest:
 			p.answered(b, s)
 			continue
 		}
 		b.est.outcome(s)
-		b.latency.observe(s, p.mean)
+		if s.outcome != Declined && s.part != partNone {
+			b.latency.observe(s, p.mean)
+		}
 		b.est.gapSample(s.at, s.at-s.took)
 		b.health.add(s.outcome.Failed())
 		if s.probe {
 			p.probed(b, s, o, now)
 		}
-		if s.outcome != Success {
+		if s.outcome != Success || s.part == partNone {
 			continue
 		}
-		if !s.open {
+		if s.part == partWhole {
 			p.answered(b, s)
 		}
 		p.routes.learn(s.route, s.took)
@@ -219,7 +222,7 @@ func (p *Pool) publish(b *Backend, o Options, now time.Duration, median float64)
 			cost = max(cost, (now-first).Seconds()/want/4*b.overdueShare(p, now))
 		}
 	}
-	sr := e.success()
+	sr := e.success() * (1 - e.declinesMore(p.declines))
 	storeFloat(&b.cost, max(cost, 1e-6)/(sr*sr))
 	storeFloat(&b.width, width)
 	b.latency.publish(p, now, sr, b.waiting.Load() == 0)
@@ -242,7 +245,7 @@ func (p *Pool) countWanted(all []*Backend) {
 func (b *Backend) overdueShare(p *Pool, now time.Duration) float64 {
 	share := 0.0
 	b.eachWaiting(1, func(a *Attempt) {
-		if x := p.routes.expect(a.Route); x.evidence > 0 && (now-a.start).Seconds() > x.mean {
+		if x := p.routes.expect(a.Route); x.evidence > 0 && (now-a.sent).Seconds() > x.mean {
 			share = 1
 		}
 	})
