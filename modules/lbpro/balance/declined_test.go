@@ -55,3 +55,17 @@ func TestWhatMostDeclineIsTheClients(t *testing.T) {
 		}
 	}
 }
+
+// One that comes back from an ejection starts without what it declined before.
+func TestRestoredBackendHasDeclinedNothing(t *testing.T) {
+	s := newStage(t, "a", "b", "c")
+	s.decline(40, 10, 0, 0)
+	a := s.p.Get("a")
+	a.mu.Lock()
+	s.p.restore(a, s.now)
+	a.mu.Unlock()
+	s.tick()
+	if x := s.p.View(s.now).Backend("a"); x.Declines != 0 || x.Score.Cost > 2 {
+		t.Errorf("it counts as one that declines %v, at cost %v", x.Declines, x.Score.Cost)
+	}
+}

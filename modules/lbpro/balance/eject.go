@@ -205,7 +205,7 @@ func (p *Pool) restore(b *Backend, now time.Duration) {
 	clear(h.buckets[:])
 	b.fails.Store(0)
 	b.silent.Store(false) // at once, not at the next tick
-	b.est.ok, b.est.all = 0, 0
+	b.est.ok, b.est.all, b.est.declined = 0, 0, 0
 	if why != ReasonLatency && why != ReasonHung {
 		// How fast it was while it failed says little; how slow it was when it was
 		// ejected for that does, and it has to show otherwise request by request.
