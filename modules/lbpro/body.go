@@ -63,7 +63,7 @@ func (r *replayReader) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	n, err := r.readLocked(p)
 	r.sent.Add(int64(n))
-	if err == io.EOF && !r.over {
+	if errors.Is(err, io.EOF) && !r.over {
 		if r.over = true; r.tells != nil {
 			r.tells.Sent(clock())
 		}
