@@ -179,13 +179,14 @@ func TestGRPCError(t *testing.T) {
 // A client that resets its HTTP/2 stream aborts the request at the backend as well.
 func TestHTTP2ClientAborts(t *testing.T) {
 	gone := make(chan struct{})
-	s, p := startPool(t, "", serve(t, func(_ http.ResponseWriter, r *http.Request) {
+	b := serve(t, func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		close(gone)
-	}))
+	})
+	s, p := startPool(t, "", b)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		eventually(t, "the request is at the backend", func() bool { return p.Backends()[0].Waiting() == 1 })
+		eventually(t, "the request is at the backend", func() bool { return b.hits.Load() == 1 })
 		cancel()
 	}()
 	if res, err := h2c(t).Do(s.request(http.MethodGet, "/", nil).WithContext(ctx)); err == nil {

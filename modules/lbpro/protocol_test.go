@@ -304,13 +304,14 @@ func TestUpgradeIsRefused(t *testing.T) {
 func TestClientAborts(t *testing.T) {
 	t.Run("before the first byte", func(t *testing.T) {
 		gone := make(chan struct{})
-		s, p := startPool(t, "", serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		b := serve(t, func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			close(gone)
-		}))
+		})
+		s, p := startPool(t, "", b)
 		ctx, cancel := context.WithCancel(context.Background())
 		go func() {
-			eventually(t, "the request is at the backend", func() bool { return p.Backends()[0].Waiting() == 1 })
+			eventually(t, "the request is at the backend", func() bool { return b.hits.Load() == 1 })
 			cancel()
 		}()
 		if _, err := fetch(s.request(http.MethodGet, "/", nil).WithContext(ctx)); err == nil {
