@@ -374,10 +374,9 @@ func TestAbortedConnectionsAreExact(t *testing.T) {
 	recorded(t, flow.LegUpstream, up)
 }
 
-// A connection that is upgraded, as for websockets, carries data both ways, and one side
-// can end while the other goes on.
-func TestUpgradedConnections(t *testing.T) {
-	b := startBackend(t, nil, func(w http.ResponseWriter, r *http.Request) {
+// startUpgrader starts a backend that upgrades the connection and goes on with f.
+func startUpgrader(t *testing.T, f func(net.Conn, *bufio.ReadWriter)) *backend {
+	return startBackend(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		conn, rw, err := w.(http.Hijacker).Hijack()
 		if err != nil {
 			t.Error(err)
@@ -386,6 +385,14 @@ func TestUpgradedConnections(t *testing.T) {
 		defer conn.Close()
 		fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 		rw.Flush()
+		f(conn, rw)
+	})
+}
+
+// A connection that is upgraded, as for websockets, carries data both ways, and one side
+// can end while the other goes on.
+func TestUpgradedConnections(t *testing.T) {
+	b := startUpgrader(t, func(conn net.Conn, rw *bufio.ReadWriter) {
 		line, _ := rw.ReadString('\n')
 		fmt.Fprint(rw, line)
 		rw.Flush()
@@ -501,15 +508,7 @@ func insecure() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
 // hears the end, and its answer still comes through the proxy, to the last octet.
 func TestClientHalfCloses(t *testing.T) {
 	answer := bytes.Repeat([]byte("answer"), 50_000)
-	b := startBackend(t, nil, func(w http.ResponseWriter, r *http.Request) {
-		conn, rw, err := w.(http.Hijacker).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-		rw.Flush()
+	b := startUpgrader(t, func(conn net.Conn, rw *bufio.ReadWriter) {
 		if said, err := io.ReadAll(rw); err != nil || string(said) != "all" {
 			t.Errorf("the backend hears %q: %v", said, err)
 		}

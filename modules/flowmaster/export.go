@@ -56,8 +56,9 @@ type Export struct {
 
 	connMu sync.Mutex
 	conn   net.Conn
-	cancel context.CancelFunc
-	done   chan struct{}
+
+	// Its stop sends what waits, if there is somebody to send it to.
+	runner
 }
 
 const (
@@ -159,21 +160,11 @@ func (e *Export) queued() int {
 
 // start implements part.
 func (e *Export) start() error {
-	ctx, cancel := context.WithCancel(context.Background())
-	e.cancel, e.done = cancel, make(chan struct{})
-	go e.run(ctx)
-	return nil
-}
-
-// stop implements part: what waits is sent, if there is somebody to send it to.
-func (e *Export) stop() error {
-	e.cancel()
-	<-e.done
+	e.begin(e.run)
 	return nil
 }
 
 func (e *Export) run(ctx context.Context) {
-	defer close(e.done)
 	defer e.disconnect()
 	templates := time.NewTicker(time.Duration(e.TemplateInterval))
 	defer templates.Stop()

@@ -110,26 +110,16 @@ func (a *App) releaseGeoIP() {
 
 // geoPart looks for files that were replaced, apart from the tick: to read one takes a while.
 type geoPart struct {
-	app    *App
-	cancel context.CancelFunc
-	done   chan struct{}
+	app *App
+	runner
 }
 
 func (p *geoPart) start() error {
-	ctx, cancel := context.WithCancel(context.Background())
-	p.cancel, p.done = cancel, make(chan struct{})
-	go p.run(ctx)
-	return nil
-}
-
-func (p *geoPart) stop() error {
-	p.cancel()
-	<-p.done
+	p.begin(p.run)
 	return nil
 }
 
 func (p *geoPart) run(ctx context.Context) {
-	defer close(p.done)
 	ticker := time.NewTicker(time.Duration(p.app.SweepInterval))
 	defer ticker.Stop()
 	for {

@@ -95,30 +95,21 @@ var processMetrics = []metric[*process]{
 				emit(h.Score, h.Backend)
 			}
 		}},
-	{"flows_active", "Flows in the table.", prometheus.GaugeValue, "", func(p *process, emit emitter) { monitorStatus(p, emit, flowsActive) }},
+	{"flows_active", "Flows in the table.", prometheus.GaugeValue, "",
+		ofRunning(func(a *App) float64 { return float64(a.state.monitor.Status().Flows) })},
 	{"flows_evicted_total", "Flows that were pushed out of the full table.", prometheus.CounterValue, "",
-		func(p *process, emit emitter) { monitorStatus(p, emit, flowsEvicted) }},
+		ofRunning(func(a *App) float64 { return float64(a.state.monitor.Status().Evicted) })},
 	{"memory_bytes", "About what flowmaster takes: flows, windows and top lists, open connections, servers and backends, templates of exporters, databases of addresses.", prometheus.GaugeValue, "",
-		func(p *process, emit emitter) {
-			if a := p.owner.Load(); a != nil {
-				emit(float64(a.memory()))
-			}
-		}},
+		ofRunning(func(a *App) float64 { return float64(a.memory()) })},
 }
 
-const (
-	flowsActive = iota
-	flowsEvicted
-)
-
-// monitorStatus reads the monitor of the running configuration.
-func monitorStatus(p *process, emit emitter, which int) {
-	a := p.owner.Load()
-	if a == nil {
-		return
+// ofRunning reads a figure of the running configuration; without one there is none.
+func ofRunning(f func(*App) float64) func(*process, emitter) {
+	return func(p *process, emit emitter) {
+		if a := p.owner.Load(); a != nil {
+			emit(f(a))
+		}
 	}
-	st := a.state.monitor.Status()
-	emit([...]float64{float64(st.Flows), float64(st.Evicted)}[which])
 }
 
 // collector reads the figures of the process. There is one of it; every configuration's

@@ -90,13 +90,9 @@ func TestNamespaceBackends(t *testing.T) {
 	io.Copy(io.Discard, os.Stdin) // until the other end goes away
 }
 
-// startNamespaceBackends starts the backends, links every one of them to here, and returns
-// how commands are run beside them.
-func startNamespaceBackends(t *testing.T) (beside string) {
+// startOther starts a process that ends with its input, and returns that and what it prints.
+func startOther(t *testing.T, cmd *exec.Cmd) (stdin io.WriteCloser, lines *bufio.Scanner) {
 	t.Helper()
-	cmd := exec.Command("unshare", "--net", os.Args[0], "-test.run=^TestNamespaceBackends$", "-test.v")
-	cmd.Env = append(os.Environ(), roleVariable+"=backends")
-	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -109,15 +105,26 @@ func startNamespaceBackends(t *testing.T) (beside string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
-	for lines := bufio.NewScanner(stdout); ; {
+	return stdin, bufio.NewScanner(stdout)
+}
+
+// startNamespaceBackends starts the backends, links every one of them to here, and returns
+// how commands are run beside them.
+func startNamespaceBackends(t *testing.T) (beside string) {
+	t.Helper()
+	cmd := exec.Command("unshare", "--net", os.Args[0], "-test.run=^TestNamespaceBackends$", "-test.v")
+	cmd.Env = append(os.Environ(), roleVariable+"=backends")
+	cmd.Stderr = os.Stderr
+	_, lines := startOther(t, cmd)
+	for ready := false; !ready; ready = lines.Text() == "backends are ready" {
 		if !lines.Scan() {
 			t.Fatal("the backends have not started")
 		}
-		if lines.Text() == "backends are ready" {
-			break
-		}
 	}
-	go io.Copy(io.Discard, stdout)
+	go func() {
+		for lines.Scan() { // what it says must not fill the pipe
+		}
+	}()
 	beside = fmt.Sprintf("nsenter --net=/proc/%d/ns/net", cmd.Process.Pid)
 	command(t, "ip link set lo up")
 	for i := range pathBackends {

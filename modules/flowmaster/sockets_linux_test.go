@@ -67,19 +67,7 @@ func otherProgram(t *testing.T) (port uint16, send func()) {
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestOtherProgram$")
 	cmd.Env = append(os.Environ(), socketsVariable+"=1")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
-	lines := bufio.NewScanner(stdout)
+	stdin, lines := startOther(t, cmd)
 	next := func(want string) string {
 		for lines.Scan() {
 			if rest, ok := strings.CutPrefix(lines.Text(), want); ok {

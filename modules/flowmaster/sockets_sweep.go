@@ -44,27 +44,17 @@ type seenSocket struct {
 
 // socketsPart sweeps while the app runs.
 type socketsPart struct {
-	app    *App
-	names  map[uint16]string
-	cancel context.CancelFunc
-	done   chan struct{}
+	app   *App
+	names map[uint16]string
+	runner
 }
 
 func (p *socketsPart) start() error {
-	ctx, cancel := context.WithCancel(context.Background())
-	p.cancel, p.done = cancel, make(chan struct{})
-	go p.run(ctx)
-	return nil
-}
-
-func (p *socketsPart) stop() error {
-	p.cancel()
-	<-p.done
+	p.begin(p.run)
 	return nil
 }
 
 func (p *socketsPart) run(ctx context.Context) {
-	defer close(p.done)
 	every := time.Duration(p.app.Host.Sockets.Interval)
 	for wait := min(every, tickInterval); ; wait = every {
 		select {

@@ -25,8 +25,10 @@ type Database struct {
 	maxSize int64
 	current atomic.Pointer[table]
 
-	mu       sync.Mutex // of refreshing and of what follows
-	seen     fileID     // what was read or refused last
+	refreshing sync.Mutex // held while the file is read, which may take seconds; before mu
+	seen       fileID     // what was read or refused last; guarded by refreshing
+
+	mu       sync.Mutex // guards what follows, which a status must not wait for
 	loaded   time.Time
 	failed   error
 	failedAt time.Time
@@ -56,8 +58,8 @@ func Open(ctx context.Context, path string, maxSize int64) (*Database, error) {
 // When that fails, what was read before stays in force; the error is returned once for
 // each version of the file, and by Err and Status until there is a good one.
 func (d *Database) Refresh(ctx context.Context, now time.Time) (changed bool, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.refreshing.Lock()
+	defer d.refreshing.Unlock()
 	info, err := os.Stat(d.path)
 	if err == nil && d.seen.same(info) {
 		return false, nil
@@ -69,11 +71,13 @@ func (d *Database) Refresh(ctx context.Context, now time.Time) (changed bool, er
 	if err != nil && ctx.Err() != nil {
 		return false, ctx.Err() // given up, not refused
 	}
-	stillAway := info == nil && d.seen.info == nil && d.failed != nil
+	stillAway := info == nil && d.seen.info == nil && d.Err() != nil
 	d.seen = fileID{info}
 	if stillAway {
 		return false, nil
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err != nil {
 		d.failures++
 		d.failed, d.failedAt = err, now.UTC()
