@@ -1,13 +1,11 @@
 package lbpro
 
 import (
-	"math"
-
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
-	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
 )
 
 func init() {
@@ -18,7 +16,7 @@ func init() {
 //
 //	lbpro {
 //	    interval     <duration>
-//	    heap_reserve <size>|off
+//	    heap_reserve <size>
 //	}
 //
 // It is not needed: the app is there with defaults as soon as a handler `lbpro` is.
@@ -40,31 +38,18 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	for d.NextBlock(0) {
-		name := d.Val()
-		if !d.NextArg() {
-			return d.ArgErr()
-		}
-		switch name {
+		var err error
+		switch name := d.Val(); name {
 		case "interval":
-			v, err := caddy.ParseDuration(d.Val())
-			if err != nil {
-				return d.WrapErr(err)
-			}
-			a.Interval = caddy.Duration(v)
+			err = argument.Duration(d, &a.Interval)
 		case "heap_reserve":
-			size := uint64(0)
-			if d.Val() != "off" {
-				var err error
-				if size, err = humanize.ParseBytes(d.Val()); err != nil || size > math.MaxInt64 {
-					return d.Errf("heap_reserve is %q: it must be a size such as 16MiB, or off", d.Val())
-				}
-			}
-			a.HeapReserve = new(int64(size))
+			a.HeapReserve = new(int64)
+			err = argument.SizeFrom0(d, a.HeapReserve)
 		default:
-			return d.Errf("unrecognized subdirective %q of the global option lbpro; there are interval and heap_reserve", name)
+			err = d.Errf("unrecognized subdirective %q of the global option lbpro; there are interval and heap_reserve", name)
 		}
-		if d.NextArg() {
-			return d.ArgErr()
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -4,7 +4,7 @@
 // `reverse_proxy`; and what makes both visible: metrics, admin API and commands.
 //
 // The balancing itself is in the package balance below this one and knows no Caddy. This
-// package carries requests: request.go follows one through its attempts, attempt by
-// attempt through Caddy's own proxy (roundtrip.go), and hedge.go tries it elsewhere when
-// its backend has gone silent.
+// package carries requests: request.go follows one through its attempts, each
+// of which Caddy's own proxy makes with the transport in carrier.go; request_again.go says
+// when another follows, and hedge.go tries it elsewhere when its backend has gone silent.
 package lbpro

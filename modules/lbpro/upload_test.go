@@ -10,23 +10,13 @@ import (
 	"github.com/caddy-lbpro/caddy-lbpro/modules/lbpro/balance"
 )
 
-// trickle gives a byte at a time, with pauses, and tells when it has begun.
-type trickle struct {
-	left  int
-	pause time.Duration
-	begun chan struct{}
-}
+// trickle gives a byte for each value that it is sent, and ends when the channel closes.
+type trickle chan struct{}
 
-func (b *trickle) Read(p []byte) (int, error) {
-	if b.left == 0 {
+func (b trickle) Read(p []byte) (int, error) {
+	if _, more := <-b; !more {
 		return 0, io.EOF
 	}
-	if b.begun != nil {
-		close(b.begun)
-		b.begun = nil
-	}
-	time.Sleep(b.pause)
-	b.left--
 	p[0] = 'x'
 	return 1, nil
 }
@@ -56,23 +46,23 @@ func TestSlowUploadsAreNotTheBackends(t *testing.T) {
 			for _, b := range p.View(clock()).Backends {
 				speeds = append(speeds, b.Speed)
 			}
-			begun := make(chan struct{})
-			done := make(chan reply)
-			go func() { done <- post(&trickle{40, 20 * time.Millisecond, begun}, length) }()
-			<-begun
-			for over := false; !over; {
-				select {
-				case r := <-done:
-					r.want(t, 200, strings.Repeat("x", 40))
-					over = true
-				case <-time.After(5 * time.Millisecond):
-				}
+			bytes, done := make(trickle), make(chan reply)
+			go func() { done <- post(bytes, length) }()
+			// Many times as long as the backends usually take, and as `hang` allows.
+			pace := time.NewTicker(20 * time.Millisecond)
+			defer pace.Stop()
+			for range 40 {
+				bytes <- struct{}{}
+				<-pace.C
 				for _, b := range p.Backends() {
 					if b.Silent() || b.State() != balance.Serving {
 						t.Fatalf("while a client sends, %s is %v, silent %v", b.ID, b.State(), b.Silent())
 					}
 				}
 			}
+			close(bytes)
+			r := <-done
+			r.want(t, 200, strings.Repeat("x", 40))
 			eventually(t, "the answer is taken in", func() bool { return p.View(clock()).Active == 0 })
 			for i, b := range p.View(clock()).Backends {
 				if b.Speed > 20*max(speeds[i], 1) {

@@ -1,9 +1,6 @@
 package balance
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // A backend that was deployed wrongly answers 4xx to what the others can answer, and does
 // so at once: it is always free, and a balancer that goes by that gives it most of the
@@ -35,22 +32,4 @@ func (e *estimate) declinesMore(usual float64) float64 {
 		return 0
 	}
 	return min(excess, declineMost)
-}
-
-// usualDeclines returns the lower median of the shares that the backends decline. Where
-// most decline it is the clients.
-func (p *Pool) usualDeclines(all []*Backend) float64 {
-	p.speeds = p.speeds[:0]
-	for _, b := range all {
-		b.mu.Lock()
-		if b.est.all >= 1 && b.State() == Serving {
-			p.speeds = append(p.speeds, b.est.declines())
-		}
-		b.mu.Unlock()
-	}
-	if len(p.speeds) == 0 {
-		return 0
-	}
-	slices.Sort(p.speeds)
-	return p.speeds[(len(p.speeds)-1)/2]
 }

@@ -92,7 +92,7 @@ func (p *Pool) View(now time.Duration) View {
 		BudgetUsed: p.Budget.Used(), BudgetDenied: p.Budget.Denied(),
 		Usual:       time.Duration(p.mean * float64(time.Second)),
 		Rest:        time.Duration(p.rest * float64(time.Second)),
-		MedianSpeed: p.median(all, now),
+		MedianSpeed: p.median(all, 1, speedOf),
 		Backends:    make([]BackendView, len(all)),
 	}
 	for i, b := range all {

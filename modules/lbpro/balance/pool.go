@@ -42,7 +42,7 @@ type Pool struct {
 
 	kindsLate int // backends at which a kind of request is overdue; see late
 
-	speeds   []float64 // scratch
+	figures  []float64 // scratch of median
 	width    float64   // the median of the backends' widths
 	declines float64   // the share of 4xx answers that is usual
 	ticked   time.Duration

@@ -45,7 +45,7 @@ func (p *Pool) Tick(now, every time.Duration) {
 		b.mu.Unlock()
 	}
 	p.endOutage(all, now)
-	median := p.median(all, now)
+	median := p.median(all, 1, speedOf)
 	p.judge(all, o, now, median)
 	if !held {
 		p.listen(all, o, now)
@@ -55,8 +55,8 @@ func (p *Pool) Tick(now, every time.Duration) {
 			p.recheck(b, now, median)
 		}
 	}
-	p.width = p.medianWidth(all)
-	p.declines = p.usualDeclines(all)
+	p.width = p.median(all, 1, widthOf)
+	p.declines = p.median(all, 0, declinesOf)
 	for _, b := range all {
 		p.publish(b, o, now, median)
 	}
@@ -157,40 +157,6 @@ func (p *Pool) relative(s *sample) float64 {
 		return 1
 	}
 	return (s.took + s.rest).Seconds() / want
-}
-
-// median returns the median speed of the backends that are known and not out, 1 when
-// there is none.
-func (p *Pool) median(all []*Backend, now time.Duration) float64 {
-	p.speeds = p.speeds[:0]
-	for _, b := range all {
-		b.mu.Lock()
-		if b.est.seen > 0 && b.State() == Serving {
-			p.speeds = append(p.speeds, b.est.speed)
-		}
-		b.mu.Unlock()
-	}
-	if len(p.speeds) == 0 {
-		return 1
-	}
-	slices.Sort(p.speeds)
-	// The lower median: with two backends the faster one is the measure.
-	return p.speeds[(len(p.speeds)-1)/2]
-}
-
-// medianWidth returns the lower median of the backends' widths as published.
-func (p *Pool) medianWidth(all []*Backend) float64 {
-	p.speeds = p.speeds[:0]
-	for _, b := range all {
-		if b.State() == Serving {
-			p.speeds = append(p.speeds, b.Width())
-		}
-	}
-	if len(p.speeds) == 0 {
-		return 1
-	}
-	slices.Sort(p.speeds)
-	return p.speeds[(len(p.speeds)-1)/2]
 }
 
 // publish writes a backend's cost, width and weight for the pickers.
