@@ -39,9 +39,11 @@ func (p *Pool) Tick(now, every time.Duration) {
 	held := p.ticked != 0 && now-p.ticked > lateTick*every
 	p.ticked = now
 
+	declining := false
 	for _, b := range all {
 		b.mu.Lock()
 		p.drainSamples(b, o, now)
+		declining = declining || b.est.declines() > declineLeast
 		b.mu.Unlock()
 	}
 	p.endOutage(all, now)
@@ -56,7 +58,9 @@ func (p *Pool) Tick(now, every time.Duration) {
 		}
 	}
 	p.width = p.median(all, 1, widthOf)
-	p.declines = p.median(all, 0, declinesOf)
+	if p.declines = 0; declining { // else nobody stands out, and it is not worth a sort
+		p.declines = p.median(all, 0, declinesOf)
+	}
 	for _, b := range all {
 		p.publish(b, o, now, median)
 	}
