@@ -40,6 +40,9 @@ type findings struct {
 	// Series that move together, out of `tests` pairs.
 	Correlations []correlate.Pair `json:"correlations"`
 	Tests        int              `json:"tests"`
+	// Pairs that are not shown because they are the same thing measured twice: series of one
+	// pipeline that are all but equal, such as a mean and a median.
+	SameThing int `json:"same_thing"`
 	// Series that rise or fall.
 	Trends []trend `json:"trends"`
 	// Series that were different in the last five minutes from the time before.

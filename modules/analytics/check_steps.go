@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/caddy-lbpro/caddy-lbpro/internal/adminclient"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/correlate"
 )
@@ -102,7 +104,7 @@ func (c *checker) engine() bool {
 // modules looks for what the engine watches. None of it has to be there.
 func (c *checker) modules() {
 	if c.stats.Balancer == stateRunning {
-		c.pass("module lbpro", "%d pools, %d of %d backends serve", len(c.stats.Pools), c.stats.Totals.Serving, c.stats.Totals.Backends)
+		c.pass("module lbpro", "%s, %d of %s serve", english.Plural(len(c.stats.Pools), "pool", ""), c.stats.Totals.Serving, english.Plural(c.stats.Totals.Backends, "backend", ""))
 	} else {
 		c.skip("module lbpro", "%s", c.stats.BalancerReason)
 	}
@@ -158,7 +160,7 @@ func (c *checker) sources() {
 		case s.LastSamples == 0:
 			c.fail(name, "the last collection brought no sample", "see that the target serves metrics under the path in the configuration")
 		default:
-			c.pass(name, "%d samples from %d targets %v ago", s.LastSamples, s.Targets, ago)
+			c.pass(name, "%s from %s %v ago", english.Plural(s.LastSamples, "sample", ""), english.Plural(s.Targets, "target", ""), ago)
 		}
 	}
 }
@@ -184,7 +186,7 @@ func (c *checker) pipelines() {
 		case late:
 			c.fail(name, fmt.Sprintf("ran last %v ago, every %g s is due", ago, p.IntervalSeconds), "the machine may be overloaded: take longer intervals, or fewer signals")
 		default:
-			c.pass(name, "%d signals, %d series, %v ago", p.Signals, p.Series, ago)
+			c.pass(name, "%s, %d series, %v ago", english.Plural(p.Signals, "signal", ""), p.Series, ago)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/correlate"
@@ -72,11 +73,10 @@ func (r *findings) fromReports(l liveReports, known map[string]SeriesInfo, now t
 	})
 	for _, p := range pairs {
 		key := [2]string{min(p.X, p.Y), max(p.X, p.Y)} // the network's pairs are among all
-		if p.Verdict != correlate.Significant || seen[key] || len(r.Correlations) == mostFindings {
-			continue
+		if p.Verdict == correlate.Significant && !seen[key] {
+			seen[key] = true
+			r.take(p.Pair)
 		}
-		seen[key] = true
-		r.Correlations = append(r.Correlations, p.Pair)
 	}
 	for _, x := range t.Trends {
 		if x.Verdict == correlate.Significant {
@@ -85,6 +85,27 @@ func (r *findings) fromReports(l liveReports, known map[string]SeriesInfo, now t
 	}
 	r.surestTrends()
 	return true
+}
+
+// take takes in a significant pair, the surest first.
+func (r *findings) take(p correlate.Pair) {
+	switch {
+	case sameThing(p):
+		r.SameThing++
+	case len(r.Correlations) < mostFindings:
+		r.Correlations = append(r.Correlations, p)
+	}
+}
+
+// almostEqual is the correlation from which two series of one pipeline are taken for one.
+const almostEqual = 0.95
+
+// sameThing reports whether the two are one thing measured twice. That they move together is
+// as sure as can be, and tells nobody anything.
+func sameThing(p correlate.Pair) bool {
+	x, _, _ := strings.Cut(p.X, ":")
+	y, _, _ := strings.Cut(p.Y, ":")
+	return x == y && math.Abs(p.R) >= almostEqual
 }
 
 // trends finds those of a frame.
@@ -124,10 +145,7 @@ func (r *findings) correlate(ctx context.Context, f *window.Frame, e apiEngine) 
 	}
 	r.Tests = result.Tests()
 	for p := range result.Significant() {
-		if len(r.Correlations) == mostFindings {
-			break
-		}
-		r.Correlations = append(r.Correlations, p)
+		r.take(p)
 	}
 	if r.Tests == 0 {
 		r.Notes = append(r.Notes, "not enough data to correlate yet: "+stateNote(e))

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/correlate"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
 )
 
@@ -52,5 +53,26 @@ func TestFindingsFromReports(t *testing.T) {
 	now = now.Add(2 * reportsServe)
 	if f := ask(); f.Tests != 0 {
 		t.Errorf("old reports serve: %+v", f)
+	}
+}
+
+// What is one thing measured twice does not fill the digest.
+func TestFindingsTellSomething(t *testing.T) {
+	pair := func(x, y string, r float64) correlate.Pair { return correlate.Pair{X: x, Y: y, R: r} }
+	var f findings
+	for range mostFindings {
+		f.take(pair("balancer:mean", "balancer:p50", 0.99))
+		f.take(pair("balancer:mean", "balancer:p99", -0.95))
+	}
+	f.take(pair("balancer:in_flight", "balancer:p99", 0.94))
+	f.take(pair("balancer:p99", "network:rtt", 0.99))
+	if f.SameThing != 2*mostFindings || len(f.Correlations) != 2 {
+		t.Errorf("%d are the same thing, %d tell something: %+v", f.SameThing, len(f.Correlations), f.Correlations)
+	}
+	for range mostFindings {
+		f.take(pair("a:x", "b:y", 0.5))
+	}
+	if len(f.Correlations) != mostFindings {
+		t.Errorf("the digest has %d pairs, want %d", len(f.Correlations), mostFindings)
 	}
 }
