@@ -40,8 +40,8 @@ type findings struct {
 	// Series that move together, out of `tests` pairs.
 	Correlations []correlate.Pair `json:"correlations"`
 	Tests        int              `json:"tests"`
-	// Pairs that are not shown because they are the same thing measured twice: series of one
-	// pipeline that are all but equal, such as a mean and a median.
+	// Pairs that are not shown because they are one thing measured twice: without a lag, not the
+	// network against the balancer, and all but equal or the same quantity of the same backend.
 	SameThing int `json:"same_thing"`
 	// Series that rise or fall.
 	Trends []trend `json:"trends"`

@@ -46,7 +46,7 @@ func find(ctx context.Context, e apiEngine, now time.Time) (findings, error) {
 	if err := r.trends(ctx, f, known); err != nil {
 		return r, err
 	}
-	return r, r.correlate(ctx, f, e)
+	return r, r.correlate(ctx, f, known, e)
 }
 
 // reportsServe is how old the engine's reports may be to serve as findings: some are made anew
@@ -66,16 +66,21 @@ func (r *findings) fromReports(l liveReports, known map[string]SeriesInfo, now t
 		}
 	}
 	r.Tests = m.Tests + n.Tests
+	// What the network and the balancer have to do with each other is never one thing.
 	seen := make(map[[2]string]bool)
+	between := make(map[[2]string]bool, len(n.Pairs))
+	for _, p := range n.Pairs {
+		between[either(p.Pair)] = true
+	}
 	pairs := slices.Concat(m.Pairs, n.Pairs)
 	slices.SortStableFunc(pairs, func(x, y PairReport) int {
 		return cmp.Or(cmp.Compare(x.P, y.P), cmp.Compare(math.Abs(y.R), math.Abs(x.R)))
 	})
 	for _, p := range pairs {
-		key := [2]string{min(p.X, p.Y), max(p.X, p.Y)} // the network's pairs are among all
+		key := either(p.Pair) // the network's pairs may be among all
 		if p.Verdict == correlate.Significant && !seen[key] {
 			seen[key] = true
-			r.take(p.Pair)
+			r.take(p.Pair, !between[key] && sameThing(p.Pair, known))
 		}
 	}
 	for _, x := range t.Trends {
@@ -87,25 +92,33 @@ func (r *findings) fromReports(l liveReports, known map[string]SeriesInfo, now t
 	return true
 }
 
-// take takes in a significant pair, the surest first.
-func (r *findings) take(p correlate.Pair) {
+// either names a pair whichever comes first.
+func either(p correlate.Pair) [2]string { return [2]string{min(p.X, p.Y), max(p.X, p.Y)} }
+
+// take takes in a significant pair, the surest first. same says that its sides are one thing.
+func (r *findings) take(p correlate.Pair, same bool) {
 	switch {
-	case sameThing(p):
+	case same:
 		r.SameThing++
 	case len(r.Correlations) < mostFindings:
 		r.Correlations = append(r.Correlations, p)
 	}
 }
 
-// almostEqual is the correlation from which two series of one pipeline are taken for one.
+// almostEqual is the correlation from which two series are taken for one.
 const almostEqual = 0.95
 
-// sameThing reports whether the two are one thing measured twice. That they move together is
-// as sure as can be, and tells nobody anything.
-func sameThing(p correlate.Pair) bool {
-	x, _, _ := strings.Cut(p.X, ":")
-	y, _, _ := strings.Cut(p.Y, ":")
-	return x == y && math.Abs(p.R) >= almostEqual
+// sameThing reports whether the two are one thing measured twice: all but equal, such as
+// requests counted here and there, or the same quantity of the same backend or server, such as
+// a mean and a median. That they move together is as sure as can be, and tells nobody anything.
+func sameThing(p correlate.Pair, known map[string]SeriesInfo) bool {
+	if p.LagSeconds != 0 {
+		return false
+	}
+	_, x, _ := strings.Cut(p.X, "{")
+	_, y, _ := strings.Cut(p.Y, "{")
+	unit := known[p.X].Unit
+	return math.Abs(p.R) >= almostEqual || x == y && unit != "" && unit == known[p.Y].Unit
 }
 
 // trends finds those of a frame.
@@ -130,7 +143,7 @@ func (r *findings) surestTrends() {
 	r.Trends = r.Trends[:min(len(r.Trends), mostFindings)]
 }
 
-func (r *findings) correlate(ctx context.Context, f *window.Frame, e apiEngine) error {
+func (r *findings) correlate(ctx context.Context, f *window.Frame, known map[string]SeriesInfo, e apiEngine) error {
 	if len(f.Signals) < 2 {
 		r.Notes = append(r.Notes, "nothing to correlate yet: "+stateNote(e))
 		return nil
@@ -145,7 +158,7 @@ func (r *findings) correlate(ctx context.Context, f *window.Frame, e apiEngine) 
 	}
 	r.Tests = result.Tests()
 	for p := range result.Significant() {
-		r.take(p)
+		r.take(p, sameThing(p, known))
 	}
 	if r.Tests == 0 {
 		r.Notes = append(r.Notes, "not enough data to correlate yet: "+stateNote(e))

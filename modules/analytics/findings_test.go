@@ -60,19 +60,32 @@ func TestFindingsFromReports(t *testing.T) {
 func TestFindingsTellSomething(t *testing.T) {
 	pair := func(x, y string, r float64) correlate.Pair { return correlate.Pair{X: x, Y: y, R: r} }
 	var f findings
-	for range mostFindings {
-		f.take(pair("balancer:mean", "balancer:p50", 0.99))
-		f.take(pair("balancer:mean", "balancer:p99", -0.95))
+	known := map[string]SeriesInfo{
+		`balancer:mean{backend="a"}`: {Unit: "seconds"}, `cross:wait{backend="a"}`: {Unit: "seconds"},
+		`balancer:mean{backend="b"}`: {Unit: "seconds"}, `balancer:in_flight{backend="a"}`: {Unit: "requests"},
 	}
-	f.take(pair("balancer:in_flight", "balancer:p99", 0.94))
-	f.take(pair("balancer:p99", "network:rtt", 0.99))
-	if f.SameThing != 2*mostFindings || len(f.Correlations) != 2 {
-		t.Errorf("%d are the same thing, %d tell something: %+v", f.SameThing, len(f.Correlations), f.Correlations)
+	lagged := pair(`balancer:mean{backend="a"}`, `cross:wait{backend="a"}`, 0.99)
+	lagged.LagSeconds = 3
+	for _, c := range []struct {
+		p    correlate.Pair
+		same bool
+	}{
+		{pair("balancer:requests", "http:requests", 0.99), true},
+		{pair("balancer:requests", "http:idle", -0.95), true},
+		{pair(`balancer:mean{backend="a"}`, `cross:wait{backend="a"}`, 0.5), true},
+		{pair(`balancer:mean{backend="a"}`, `balancer:mean{backend="b"}`, 0.9), false},
+		{pair(`balancer:mean{backend="a"}`, `balancer:in_flight{backend="a"}`, 0.9), false},
+		{lagged, false},
+	} {
+		if got := sameThing(c.p, known); got != c.same {
+			t.Errorf("%s and %s, r %v, lag %v: the same thing %v, want %v", c.p.X, c.p.Y, c.p.R, c.p.LagSeconds, got, c.same)
+		}
 	}
-	for range mostFindings {
-		f.take(pair("a:x", "b:y", 0.5))
+	for range mostFindings + 1 {
+		f.take(pair("a:x", "b:y", 0.99), true)
+		f.take(pair("a:x", "b:y", 0.5), false)
 	}
-	if len(f.Correlations) != mostFindings {
-		t.Errorf("the digest has %d pairs, want %d", len(f.Correlations), mostFindings)
+	if f.SameThing != mostFindings+1 || len(f.Correlations) != mostFindings {
+		t.Errorf("%d are the same thing, %d tell something, want %d and %d", f.SameThing, len(f.Correlations), mostFindings+1, mostFindings)
 	}
 }
