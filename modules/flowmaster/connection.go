@@ -193,7 +193,7 @@ func (c *connection) tellPath(s *conninfo.Sample) {
 	before := conninfo.Sample{DataSegsOut: c.told.segments, TotalRetrans: c.told.again, DSACKs: c.told.dsacks}
 	c.told = pathTold{s.DataSegsOut, s.TotalRetrans, s.DSACKs, s.SegsIn, s.RTT}
 	d := s.Since(&before)
-	c.endpoint.path.sent(&d, rtt)
+	c.endpoint.path.sent(c.peer, &d, rtt)
 }
 
 // account counts what happened since the last reading. c.mu is held.

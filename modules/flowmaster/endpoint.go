@@ -152,7 +152,7 @@ func (es *endpoints) add(k endpointKey) *endpoint {
 		if k.backend != otherName || k.pool != otherName {
 			e.path = es.paths[k.backend]
 			if e.path == nil {
-				e.path = new(path)
+				e.path = newPath()
 				es.paths[k.backend] = e.path
 			}
 			e.path.refs++

@@ -1,6 +1,10 @@
 package flowmaster
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
+)
 
 // memory is about what flowmaster takes, in bytes. What the runtime and Caddy take for a
 // connection is not in it.
@@ -27,8 +31,20 @@ func (t *connTable) memoryBytes() (n int64) {
 // histogramBytes is about what a native histogram takes with its classic buckets.
 const histogramBytes = 2 << 10
 
+// memoryBytes is about what a path takes. What is known of an address is a pointer in the
+// map and what it leads to.
+func (p *path) memoryBytes() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int64(unsafe.Sizeof(*p)) + int64(len(p.least))*2*int64(unsafe.Sizeof(leastRTT{})+unsafe.Sizeof(flow.Addr{}))
+}
+
 func (es *endpoints) memoryBytes() int64 {
 	es.mu.RLock()
 	defer es.mu.RUnlock()
-	return int64(len(es.all))*(int64(unsafe.Sizeof(endpoint{}))+3*histogramBytes) + int64(len(es.paths))*int64(unsafe.Sizeof(path{}))
+	n := int64(len(es.all)) * (int64(unsafe.Sizeof(endpoint{})) + 3*histogramBytes)
+	for _, p := range es.paths {
+		n += p.memoryBytes()
+	}
+	return n
 }

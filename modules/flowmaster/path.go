@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/conninfo"
+	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
 )
 
 const (
@@ -16,7 +17,8 @@ const (
 	pathMinSamples = 20
 	// What has become bad just now is seen in the last few seconds alone, before the window
 	// is full of it: when the evidence in them is strong and most of them are bad by
-	// themselves. A burst of losses in one second, or in two, is not enough.
+	// themselves. A burst of losses in one second, or in two, is not enough; neither is a
+	// queue of so short a time, in the window too.
 	pathRecent    = 4
 	pathRecentBad = 3
 	// How many standard errors the evidence of so little time has to be beyond good.
@@ -52,12 +54,15 @@ type path struct {
 
 	mu      sync.Mutex
 	seconds [pathMemory]pathSecond
+	least   leastRTTs
 
 	// The verdict's memory; only the tick uses it.
 	bad   int // verdicts in a row below badScore
 	worse bool
 	score float64 // 0 is none yet
 }
+
+func newPath() *path { return &path{least: make(leastRTTs)} }
 
 // pathSecond is what was read in one second.
 type pathSecond struct {
@@ -78,11 +83,13 @@ func (p *path) second(now int64) *pathSecond {
 	return s
 }
 
-// sent takes in what one connection did since it was read last, and its round-trip time
-// since then. One that sent nothing tells nothing.
-func (p *path) sent(d *conninfo.Sample, rtt time.Duration) { p.sentAt(time.Now().Unix(), d, rtt) }
+// sent takes in what one connection to an address of the backend did since it was read
+// last, and its round-trip time since then. One that sent nothing tells nothing.
+func (p *path) sent(peer flow.Addr, d *conninfo.Sample, rtt time.Duration) {
+	p.sentAt(time.Now().Unix(), peer, d, rtt)
+}
 
-func (p *path) sentAt(now int64, d *conninfo.Sample, rtt time.Duration) {
+func (p *path) sentAt(now int64, peer flow.Addr, d *conninfo.Sample, rtt time.Duration) {
 	if d.DataSegsOut == 0 && d.TotalRetrans == 0 {
 		return
 	}
@@ -93,9 +100,10 @@ func (p *path) sentAt(now int64, d *conninfo.Sample, rtt time.Duration) {
 	s.segments += uint64(d.DataSegsOut)
 	s.again += uint64(d.TotalRetrans - min(d.TotalRetrans, d.DSACKs)) // what the peer had already was not lost
 	if rtt > 0 && d.MinRTT > 0 {
+		least := p.least.take(now, peer, d.MinRTT)
 		s.rtts++
-		s.inflation += float64(d.RTT) / float64(d.MinRTT)
-		x := min(float64(rtt+ackDelay)/float64(d.MinRTT+ackDelay), mostInflation)
+		s.inflation += float64(d.RTT) / float64(least)
+		x := min(float64(rtt+ackDelay)/float64(least+ackDelay), mostInflation)
 		s.tamed += x
 		s.tamedSquare += x * x
 	}
@@ -120,7 +128,8 @@ type Health struct {
 	Backend string `json:"backend"`
 	// Score is 1 for a good path, down to 0.
 	Score float64 `json:"score"`
-	// RTTInflation is the mean of round-trip time over least round-trip time.
+	// RTTInflation is the mean of round-trip time over the least one to the same address
+	// in the last five to ten minutes.
 	RTTInflation float64 `json:"rtt_inflation"`
 	// RetransRatio is the share of segments that were sent again.
 	RetransRatio     float64 `json:"retrans_ratio"`
@@ -218,6 +227,7 @@ func (p *path) recent(now int64) float64 {
 // judge returns what the readings up to now tell, with the score that they alone give.
 func (p *path) judge(now int64) (h Health, score float64) {
 	var sum pathSecond
+	queued := 0
 	p.mu.Lock()
 	for ago := int64(0); ago < pathMemory; ago++ {
 		if ago >= pathWindow && sum.samples >= pathMinSamples {
@@ -226,12 +236,18 @@ func (p *path) judge(now int64) (h Health, score float64) {
 		h.WindowSeconds = int(ago) + 1
 		if s := &p.seconds[(now-ago)%pathMemory]; s.at == now-ago {
 			sum.add(s)
+			if s.queued() {
+				queued++
+			}
 		}
 	}
 	recent := p.recent(now)
 	p.mu.Unlock()
 	h.Samples = int(sum.samples)
-	score = sum.loss(1) * sum.queue(0)
+	score = sum.loss(1)
+	if queued >= pathRecentBad { // a single second with most of the readings is no queue that stands
+		score *= sum.queue(0)
+	}
 	if sum.segments > 0 {
 		h.RetransRatio = float64(sum.again) / float64(sum.segments)
 	}

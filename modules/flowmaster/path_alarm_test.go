@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/conninfo"
+	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
 )
 
 // simulated is a path in virtual time: some connections that are read a few times a second,
@@ -47,9 +48,9 @@ func (s *simulated) run(seconds int, f func(second int, h Health) bool) {
 			d := conninfo.Sample{DataSegsOut: s.poisson(s.segments / simulatedReadings), MinRTT: s.least}
 			d.TotalRetrans = min(d.DataSegsOut, s.poisson(float64(d.DataSegsOut)*s.loss(second)))
 			d.RTT = s.rtt(second)
-			s.endpoints.paths["a"].sentAt(s.now.Unix(), &d, d.RTT)
+			s.endpoints.paths["a"].sentAt(s.now.Unix(), flow.Addr{}, &d, d.RTT)
 			for _, other := range []string{"b", "c"} {
-				s.endpoints.paths[other].sentAt(s.now.Unix(), &well, well.RTT)
+				s.endpoints.paths[other].sentAt(s.now.Unix(), flow.Addr{}, &well, well.RTT)
 			}
 		}
 		if !f(second, s.judge(1, "a")) {

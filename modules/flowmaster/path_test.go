@@ -29,7 +29,7 @@ func (f *fedPaths) feed(backend string, seconds int, d conninfo.Sample) {
 	for ago := range seconds {
 		at := f.now.Unix() - int64(ago)
 		for range 10 {
-			x.sentAt(at, &d, d.RTT)
+			x.sentAt(at, flow.Addr{}, &d, d.RTT)
 		}
 	}
 }
@@ -136,21 +136,21 @@ func TestTooLittleEvidence(t *testing.T) {
 	bad.TotalRetrans = 50
 	x := f.endpoints.paths["a"]
 	for range pathMinSamples - 1 {
-		x.sentAt(f.now.Unix(), &bad, bad.RTT)
+		x.sentAt(f.now.Unix(), flow.Addr{}, &bad, bad.RTT)
 	}
 	if h := f.judge(5, "a"); h.Score != 1 || h.Samples != pathMinSamples-1 {
 		t.Errorf("few readings give %+v", h)
 	}
 	f.feed("b", 10, good())
 	f.feed("c", 10, good())
-	x.sentAt(f.now.Unix(), &bad, bad.RTT)
+	x.sentAt(f.now.Unix(), flow.Addr{}, &bad, bad.RTT)
 	if h := f.judge(5, "a"); h.Score > 0.5 {
 		t.Errorf("enough readings give %+v", h)
 	}
 	one := good()
 	one.DataSegsOut, one.TotalRetrans = 1, 1
 	for range 4 {
-		f.endpoints.paths["b"].sentAt(f.now.Unix(), &one, one.RTT)
+		f.endpoints.paths["b"].sentAt(f.now.Unix(), flow.Addr{}, &one, one.RTT)
 	}
 	if h := f.judge(5, "b"); h.Score != 1 {
 		t.Errorf("a few segments sent again give %+v", h)
@@ -160,7 +160,7 @@ func TestTooLittleEvidence(t *testing.T) {
 	f.feed("a", 10, good())
 	f.feed("b", 10, good())
 	for ago := range int64(30) {
-		f.endpoints.paths["c"].sentAt(f.now.Unix()-ago, &bad, bad.RTT)
+		f.endpoints.paths["c"].sentAt(f.now.Unix()-ago, flow.Addr{}, &bad, bad.RTT)
 	}
 	if h := f.judge(5, "c"); h.Samples != pathMinSamples || h.WindowSeconds != pathMinSamples || h.Score > 0.5 {
 		t.Errorf("sparse readings give %+v", h)
