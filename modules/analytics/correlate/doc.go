@@ -7,7 +7,8 @@
 // series is first made white, by itself, in this order:
 //
 //  1. A regular grid with gaps kept as gaps, counters as rates (package window).
-//  2. Outliers pulled in to 6 robust standard deviations.
+//  2. Outliers pulled in to 6 robust standard deviations; in a series that mostly stands
+//     still, to 3 times the usual size of a change.
 //  3. Trend and seasons out: spectral lines and their harmonics, and what folding
 //     at a period shows, fitted at the instants samples were really taken.
 //  4. An autoregression out, its order chosen by AICc, gaps bridged by the Kalman

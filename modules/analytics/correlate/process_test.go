@@ -131,6 +131,36 @@ func onOff(rng *rand.Rand, n int) []float64 {
 	return x
 }
 
+// bursts is zero but for some samples every now and then, of very different sizes: what a
+// retransmit ratio looks like.
+func bursts(rng *rand.Rand, n int) []float64 {
+	x, left := make([]float64, n), 0
+	for i := range x {
+		if left == 0 && rng.IntN(25) == 0 {
+			left = 2 + rng.IntN(9)
+		}
+		if left > 0 {
+			left--
+			if rng.IntN(3) > 0 {
+				x[i] = math.Exp(1.2 * rng.NormFloat64())
+			}
+		}
+	}
+	return x
+}
+
+// ramps are bursts as a rate over a few steps shows them.
+func ramps(rng *rand.Rand, n int) []float64 {
+	const over = 4
+	b, x := bursts(rng, n+over), make([]float64, n)
+	for i := range x {
+		for _, v := range b[i : i+over] {
+			x[i] += v / over
+		}
+	}
+	return x
+}
+
 // coreProcesses are those of the published comparison of methods that this
 // package was measured against.
 var coreProcesses = []process{
@@ -169,6 +199,8 @@ var hardProcesses = []process{
 	{"counts, mean .3", poisson(.3), nil},
 	{"counts, mean .05", poisson(.05), nil},
 	{"switch", onOff, nil},
+	{"bursts", bursts, nil},
+	{"ramps", ramps, nil},
 }
 
 // regularly returns the instants 0, 1, …, n−1.

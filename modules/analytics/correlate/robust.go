@@ -72,7 +72,7 @@ func scaleToUnit(x []float64) (scaling, bool) {
 // winsorise pulls values further than outlier robust standard deviations from the
 // median back to there, in place. One wild sample would otherwise tilt the trend,
 // pass for a season and hide the autocorrelation. A series that mostly stands
-// still has no such scale and stays as it is.
+// still has no such scale: see winsoriseEvents.
 func winsorise(x []float64) bounds {
 	v := seen(x)
 	slices.Sort(v)
@@ -86,6 +86,37 @@ func winsorise(x []float64) bounds {
 		return unbounded
 	}
 	b := bounds{median - reach, median + reach}
+	for i, s := range x {
+		if s == s {
+			x[i] = b.apply(s)
+		}
+	}
+	return b
+}
+
+// burst is how many times its usual size a change counts at most, in a series that mostly
+// stands still.
+const burst = 3
+
+// winsoriseEvents pulls values that are further from the most frequent one than burst times
+// their median distance back to there, in place. Of a series that is zero but for some bursts,
+// say a retransmit ratio, the few largest would otherwise be all that counts.
+func winsoriseEvents(x []float64) bounds {
+	v := seen(x)
+	slices.Sort(v)
+	at, _ := mode(v)
+	changes := v[:0]
+	for _, s := range v {
+		if s != at {
+			changes = append(changes, math.Abs(s-at))
+		}
+	}
+	if len(changes) == 0 {
+		return unbounded
+	}
+	slices.Sort(changes)
+	reach := burst * changes[len(changes)/2]
+	b := bounds{at - reach, at + reach}
 	for i, s := range x {
 		if s == s {
 			x[i] = b.apply(s)
@@ -109,15 +140,22 @@ func seen(x []float64) []float64 {
 func modalShare(x []float64) float64 {
 	v := seen(x)
 	slices.Sort(v)
-	longest, run := 0, 0
+	_, n := mode(v)
+	return float64(n) / float64(len(v))
+}
+
+// mode returns the most frequent value of sorted v, and how often it is there.
+func mode(v []float64) (at float64, n int) {
+	run := 0
 	for i := range v {
 		if i == 0 || v[i] != v[i-1] {
 			run = 0
 		}
-		run++
-		longest = max(longest, run)
+		if run++; run > n {
+			at, n = v[i], run
+		}
 	}
-	return float64(longest) / float64(len(v))
+	return at, n
 }
 
 // participation is how many samples carry the variance of u: (Σu²)²/Σu⁴.

@@ -76,7 +76,11 @@ func whiten(s window.Signal, d *deseasoner, m Method) *whitened {
 		w.unfit = unfitConstant
 		return w
 	}
-	w.steps.clip = w.winsorise(x)
+	if w.discrete {
+		w.steps.clip = winsoriseEvents(x)
+	} else {
+		w.steps.clip = winsorise(x)
+	}
 	if w.deseason(x, d); w.unfit != "" {
 		return w
 	}
@@ -109,7 +113,10 @@ func (w *whitened) deseason(x []float64, d *deseasoner) {
 }
 
 func (w *whitened) innovate(x []float64) {
-	w.steps.calm = w.winsorise(x)
+	w.steps.calm = unbounded
+	if !w.discrete {
+		w.steps.calm = winsorise(x)
+	}
 	var ok bool
 	if w.steps.rest, ok = scaleToUnit(x); !ok {
 		w.unfit = unfitRegular
@@ -133,13 +140,6 @@ func (w *whitened) finish(z []float64) {
 	}
 	w.skew, w.kurtosis = m3/float64(w.n), m4/float64(w.n)-3
 	w.acf = autocorrelation(z, w.mask, min(acfLags, len(z)/4))
-}
-
-func (w *whitened) winsorise(x []float64) bounds {
-	if w.discrete {
-		return unbounded
-	}
-	return winsorise(x)
 }
 
 // maxOrder is the largest autoregression tried: 10·log10 n as is usual, and no
