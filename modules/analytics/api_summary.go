@@ -37,12 +37,16 @@ type summaryAnswer struct {
 // missing. They are made anew when they are older than the analyze interval, and than 15 s.
 type findings struct {
 	At time.Time `json:"at"`
-	// Series that move together, out of `tests` pairs.
+	// Series that move together, out of `tests` pairs: first the network against the balancer,
+	// then the others, each the surest first.
 	Correlations []correlate.Pair `json:"correlations"`
 	Tests        int              `json:"tests"`
 	// Pairs that are not shown because they are one thing measured twice: without a lag, not the
 	// network against the balancer, and all but equal or the same quantity of the same backend.
 	SameThing int `json:"same_thing"`
+	// Pairs that are not shown because one that is shown is of the same quantities of the same
+	// backends, such as means instead of medians.
+	Alike int `json:"alike"`
 	// Series that rise or fall.
 	Trends []trend `json:"trends"`
 	// Series that were different in the last five minutes from the time before.

@@ -6,7 +6,6 @@ import (
 	"math"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/correlate"
@@ -66,23 +65,7 @@ func (r *findings) fromReports(l liveReports, known map[string]SeriesInfo, now t
 		}
 	}
 	r.Tests = m.Tests + n.Tests
-	// What the network and the balancer have to do with each other is never one thing.
-	seen := make(map[[2]string]bool)
-	between := make(map[[2]string]bool, len(n.Pairs))
-	for _, p := range n.Pairs {
-		between[either(p.Pair)] = true
-	}
-	pairs := slices.Concat(m.Pairs, n.Pairs)
-	slices.SortStableFunc(pairs, func(x, y PairReport) int {
-		return cmp.Or(cmp.Compare(x.P, y.P), cmp.Compare(math.Abs(y.R), math.Abs(x.R)))
-	})
-	for _, p := range pairs {
-		key := either(p.Pair) // the network's pairs may be among all
-		if p.Verdict == correlate.Significant && !seen[key] {
-			seen[key] = true
-			r.take(p.Pair, !between[key] && sameThing(p.Pair, known))
-		}
-	}
+	newPairPicker(r, known).reports(n.Pairs, m.Pairs)
 	for _, x := range t.Trends {
 		if x.Verdict == correlate.Significant {
 			r.Trends = append(r.Trends, trend{x.Trend, x.Unit, known[x.Name].Good})
@@ -90,35 +73,6 @@ func (r *findings) fromReports(l liveReports, known map[string]SeriesInfo, now t
 	}
 	r.surestTrends()
 	return true
-}
-
-// either names a pair whichever comes first.
-func either(p correlate.Pair) [2]string { return [2]string{min(p.X, p.Y), max(p.X, p.Y)} }
-
-// take takes in a significant pair, the surest first. same says that its sides are one thing.
-func (r *findings) take(p correlate.Pair, same bool) {
-	switch {
-	case same:
-		r.SameThing++
-	case len(r.Correlations) < mostFindings:
-		r.Correlations = append(r.Correlations, p)
-	}
-}
-
-// almostEqual is the correlation from which two series are taken for one.
-const almostEqual = 0.95
-
-// sameThing reports whether the two are one thing measured twice: all but equal, such as
-// requests counted here and there, or the same quantity of the same backend or server, such as
-// a mean and a median. That they move together is as sure as can be, and tells nobody anything.
-func sameThing(p correlate.Pair, known map[string]SeriesInfo) bool {
-	if p.LagSeconds != 0 {
-		return false
-	}
-	_, x, _ := strings.Cut(p.X, "{")
-	_, y, _ := strings.Cut(p.Y, "{")
-	unit := known[p.X].Unit
-	return math.Abs(p.R) >= almostEqual || x == y && unit != "" && unit == known[p.Y].Unit
 }
 
 // trends finds those of a frame.
@@ -157,8 +111,9 @@ func (r *findings) correlate(ctx context.Context, f *window.Frame, known map[str
 		return err
 	}
 	r.Tests = result.Tests()
+	pick := newPairPicker(r, known)
 	for p := range result.Significant() {
-		r.take(p, sameThing(p, known))
+		pick.take(p)
 	}
 	if r.Tests == 0 {
 		r.Notes = append(r.Notes, "not enough data to correlate yet: "+stateNote(e))
