@@ -48,8 +48,8 @@ func TestMetrics(t *testing.T) {
 	hc.CloseIdleConnections()
 	b.server.Close()
 	down, up := endpointOf(t, clients()), endpointOf(t, endpointKey{leg: flow.LegUpstream, pool: "p", backend: b.addr})
-	exactly(t, "client", down, &client, 0)
-	exactly(t, "backend", up, &b.tally, 0)
+	exactly(t, "client", down, &client)
+	exactly(t, "backend", up, &b.tally)
 	eventually(t, "there is a health of the path", func() bool { return len(theProcess().paths()) == 1 })
 
 	all := gathered(t)
@@ -143,7 +143,7 @@ func TestConnectionLimit(t *testing.T) {
 		b.Close()
 	}
 	transport.CloseIdleConnections()
-	exactly(t, "client", endpointOf(t, clients()), &client, 0)
+	exactly(t, "client", endpointOf(t, clients()), &client)
 	if n := p.size.now.Load(); n != 0 {
 		t.Errorf("the table says it has %d", n)
 	}

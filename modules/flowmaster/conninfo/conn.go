@@ -10,8 +10,8 @@ import (
 
 // Watcher is told when a connection ends.
 type Watcher interface {
-	// Closing is called once, just before the connection is closed, with the last
-	// reading. It must not block.
+	// Closing is called once, when the connection is closed, with the last reading. Its
+	// State is the one just before. It must not block.
 	Closing(last *Sample)
 }
 
@@ -21,6 +21,7 @@ type meter struct {
 	watcher Watcher
 	shut    atomic.Bool // the own side was ended
 	closed  atomic.Bool
+	abrupt  atomic.Bool // closing is to reset the connection
 
 	// What Read and Write counted, where the kernel does not.
 	in, out atomic.Uint64
@@ -58,16 +59,27 @@ func (m *meter) Ended() bool { return m.shut.Load() }
 
 var readers = sync.Pool{New: func() any { return NewReader() }}
 
-// last takes the last reading, once.
-func (m *meter) last() {
+// close takes the last reading and closes the connection, which is c.
+//
+// What comes in between a reading and the end would be taken by the kernel and counted by
+// nobody. So where more can come, the socket is held on to while c is closed, for as long as
+// it takes to end it and read it once more.
+func (m *meter) close(c io.Closer) error {
 	if !m.closed.CompareAndSwap(false, true) {
-		return
+		return c.Close()
 	}
 	r := readers.Get().(*Reader)
 	defer readers.Put(r)
 	var s Sample
 	m.sample(r, &s, true)
+	var h held
+	if s.Has(HasOctets) && s.State.open() && !m.abrupt.Load() {
+		h = hold(m.raw)
+	}
+	err := c.Close()
+	h.release(r, &s)
 	m.watcher.Closing(&s)
+	return err
 }
 
 // Conn is a TCP connection that can be read, and is read before it is closed. Everything
@@ -85,9 +97,12 @@ func (c *Conn) Init(conn *net.TCPConn, w Watcher) {
 }
 
 // Close takes the last reading and closes the connection.
-func (c *Conn) Close() error {
-	c.last()
-	return c.TCPConn.Close()
+func (c *Conn) Close() error { return c.close(c.TCPConn) }
+
+// SetLinger says what becomes of data that waits when the connection is closed.
+func (c *Conn) SetLinger(sec int) error {
+	c.abrupt.Store(sec == 0) // which is a reset: no FIN may go out before it
+	return c.TCPConn.SetLinger(sec)
 }
 
 // CloseWrite ends the own side.

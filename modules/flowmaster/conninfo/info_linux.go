@@ -53,6 +53,7 @@ func (r *Reader) drain(fd uintptr) {
 	if r.rest == nil {
 		r.rest = make([]byte, 16<<10)
 	}
+	r.fin = false
 	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_INQ, 1)
 	var oob [64]byte
 	for range 1 << 14 { // more than a receive buffer holds
@@ -90,20 +91,25 @@ func (r *Reader) read(raw syscall.RawConn, s *Sample, shut, last bool) error {
 		return r.err
 	}
 	r.fill(s)
-	// The kernel counts a FIN as an octet: the peer's when it has come, the own one as
-	// long as it waits behind data. A closed connection does not tell whether the peer
-	// ended it or reset it, except to one who reads on.
+	// A closed connection does not tell whether the peer ended it or reset it, except to
+	// one who reads on.
 	fin := s.State.peerEnded()
 	if s.State == Closed && last && raw.Control(r.ended) == nil {
 		fin = r.fin
 	}
+	s.leaveOutFINs(fin, shut)
+	return nil
+}
+
+// leaveOutFINs takes off what the kernel counts as an octet: the peer's FIN when it has
+// come, the own one as long as it waits behind data.
+func (s *Sample) leaveOutFINs(fin, shut bool) {
 	if fin && s.Received > 0 {
 		s.Received--
 	}
 	if shut && s.NotSent > 0 {
 		s.Sent--
 	}
-	return nil
 }
 
 // since is where each group of fields ends: a kernel that wrote so much has it.

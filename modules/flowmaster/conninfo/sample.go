@@ -118,6 +118,9 @@ func less[T uint32 | uint64 | time.Duration](v *T, by T) {
 	*v -= by
 }
 
+// open reports whether octets of the peer can still come in.
+func (s State) open() bool { return s == Established || s == FinWait1 || s == FinWait2 }
+
 // peerEnded reports whether the peer's FIN has come in, as far as the state tells: after
 // Closed it may have or not.
 func (s State) peerEnded() bool {

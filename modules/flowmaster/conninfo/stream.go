@@ -47,10 +47,7 @@ func (c *Stream) ReadFrom(r io.Reader) (int64, error) {
 }
 
 // Close takes the last reading and closes the connection.
-func (c *Stream) Close() error {
-	c.last()
-	return c.Conn.Close()
-}
+func (c *Stream) Close() error { return c.close(c.Conn) }
 
 // CloseWrite ends the own side, if the inner connection can.
 func (c *Stream) CloseWrite() error {
