@@ -40,9 +40,9 @@ func (a *App) openConnections(n int, keep func(*flow.Record) bool) (list []openV
 		a.state.table(leg).each(func(c *connection) bool {
 			c.mu.Lock()
 			s := c.last
-			c.mu.Unlock()
 			// Filters see what is stored, never a whole address.
 			r := c.record(&s, time.Now(), flow.EndUnknown)
+			c.mu.Unlock()
 			if a.state.key.hash {
 				a.state.pseudonyms.apply(&r)
 			}

@@ -22,15 +22,16 @@ type connection struct {
 	id       uint64
 	slot     int // in its shard of the table; -1 when it is not there
 
-	peer, local         flow.Addr
-	peerPort, localPort uint16
-
 	mu    sync.Mutex
 	over  bool
+	named bool  // has its addresses
 	quiet uint8 // readings in a row that brought nothing new
 	skip  uint8 // how many turns to let pass until the next reading
 	last  conninfo.Sample
 	told  pathTold
+
+	peer, local         flow.Addr
+	peerPort, localPort uint16
 }
 
 // pathTold is what of a connection its path has been told.
@@ -62,6 +63,13 @@ type sampler interface {
 	Ended() bool
 }
 
+// addressed is one that has addresses, sooner or later.
+type addressed interface {
+	Addressed() bool
+	LocalAddr() net.Addr
+	RemoteAddr() net.Addr
+}
+
 // tcpConn and otherConn are what listeners and dialers hand out.
 type (
 	tcpConn struct {
@@ -79,22 +87,39 @@ func (p *process) watch(conn net.Conn, e *endpoint) net.Conn {
 	if c, ok := conn.(*net.TCPConn); ok {
 		t := new(tcpConn)
 		t.Conn.Init(c, &t.connection)
-		p.begin(&t.connection, &t.Conn, c, e)
+		p.begin(&t.connection, &t.Conn, e)
 		return t
 	}
 	o := new(otherConn)
 	o.Stream.Init(conn, &o.connection)
-	p.begin(&o.connection, &o.Stream, conn, e)
+	p.begin(&o.connection, &o.Stream, e)
 	return o
 }
 
-func (p *process) begin(c *connection, r sampler, conn net.Conn, e *endpoint) {
+func (p *process) begin(c *connection, r sampler, e *endpoint) {
 	c.process, c.endpoint, c.reader = p, e, r
 	c.opened = time.Now().UnixMilli()
-	c.peer, c.peerPort = ends(conn.RemoteAddr())
-	c.local, c.localPort = ends(conn.LocalAddr())
+	c.name()
 	e.active.Add(1)
 	p.table(e.key.leg).add(c)
+}
+
+// name takes down the addresses, and reports whether it could. Behind `proxy_protocol` they
+// stand in what the client sends, and to ask is to wait for it: whoever accepts connections
+// must not. c.mu is held, or nobody else has c.
+func (c *connection) name() bool {
+	if c.named {
+		return true
+	}
+	if a, ok := c.reader.(addressed); ok {
+		if !a.Addressed() {
+			return false
+		}
+		c.peer, c.peerPort = ends(a.RemoteAddr())
+		c.local, c.localPort = ends(a.LocalAddr())
+	}
+	c.named = true
+	return true
 }
 
 // ends returns address and port, or zero if it has none.
@@ -113,6 +138,7 @@ func ends(a net.Addr) (flow.Addr, uint16) {
 func (c *connection) Closing(last *conninfo.Sample) {
 	c.mu.Lock()
 	c.over = true
+	c.name()
 	c.account(last, time.Now(), flow.EndOfFlow)
 	c.mu.Unlock()
 	e := c.endpoint
@@ -153,7 +179,7 @@ func (c *connection) look(r *conninfo.Reader, now time.Time, longest uint8, full
 		return false
 	}
 	var s conninfo.Sample
-	if !c.reader.Sample(r, &s) {
+	if !c.name() || !c.reader.Sample(r, &s) {
 		return true
 	}
 	if s.Sent == c.last.Sent && s.Received == c.last.Received && s.BytesRetrans == c.last.BytesRetrans {

@@ -29,8 +29,8 @@ import (
 )
 
 // tally counts what goes through connections, on the other side of what is tested. out is
-// what was sent, taken how much of it the other end's kernel has taken: what is sent to an
-// end that is closed already nobody gets.
+// what was sent, taken how much of it the other end's kernel said that it has taken: what is
+// sent to an end that is closed already nobody gets.
 type tally struct{ conns, ended, in, out, taken atomic.Int64 }
 
 type talliedConn struct {

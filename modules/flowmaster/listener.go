@@ -20,8 +20,10 @@ func init() {
 }
 
 // ListenerWrapper measures the connections of clients: octets, round-trip times,
-// retransmissions. It has to stand before `tls`, and before `proxy_protocol`, because
-// only a plain TCP connection can be measured. HTTP/3 is not: it runs over UDP.
+// retransmissions. It has to stand before `tls`, because what serves HTTP/2 looks for TLS
+// connections as they are. Behind `proxy_protocol` flows are those of the clients that its
+// header names; before it, those of the balancer that sends the header. HTTP/3 is not
+// measured: it runs over UDP.
 type ListenerWrapper struct {
 	// What the connections are called in metrics and flows. Default: the name of the
 	// HTTP server that listens, as in Caddy's own metrics.

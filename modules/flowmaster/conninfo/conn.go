@@ -30,6 +30,9 @@ type meter struct {
 
 func (m *meter) init(c any, w Watcher) {
 	m.watcher = w
+	if wrapped, ok := c.(interface{ Raw() net.Conn }); ok { // what reads the PROXY protocol's header
+		c = wrapped.Raw()
+	}
 	if s, ok := c.(syscall.Conn); ok {
 		m.raw, _ = s.SyscallConn()
 	}
@@ -110,6 +113,9 @@ func (c *Conn) CloseWrite() error {
 	c.shut.Store(true)
 	return c.TCPConn.CloseWrite()
 }
+
+// Addressed reports that the connection's addresses can be asked for without waiting.
+func (c *Conn) Addressed() bool { return true }
 
 // NetConn returns the connection that is wrapped.
 func (c *Conn) NetConn() net.Conn { return c.TCPConn }

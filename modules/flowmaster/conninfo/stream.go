@@ -59,6 +59,10 @@ func (c *Stream) CloseWrite() error {
 	return w.CloseWrite()
 }
 
+// Addressed reports whether the connection's addresses can be asked for without waiting:
+// where they stand in what the peer sends, only once something of it was read.
+func (c *Stream) Addressed() bool { return c.in.Load() > 0 || c.closed.Load() }
+
 // SyscallConn implements syscall.Conn, if the inner connection does.
 func (c *Stream) SyscallConn() (syscall.RawConn, error) {
 	s, ok := c.Conn.(syscall.Conn)
