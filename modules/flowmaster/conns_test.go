@@ -110,15 +110,19 @@ type backend struct {
 
 func startBackend(t testing.TB, tlsConfig *tls.Config, h http.HandlerFunc) *backend {
 	t.Helper()
+	return startBackendOf(t, &http.Server{Handler: h, TLSConfig: tlsConfig})
+}
+
+func startBackendOf(t testing.TB, server *http.Server) *backend {
+	t.Helper()
 	ln, err := net.Listen("tcp", freeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &backend{addr: ln.Addr().String()}
-	b.server = &http.Server{Handler: h, TLSConfig: tlsConfig}
+	b := &backend{addr: ln.Addr().String(), server: server}
 	tallied := talliedListener{ln, &b.tally}
 	go func() {
-		if tlsConfig != nil {
+		if server.TLSConfig != nil {
 			b.server.ServeTLS(tallied, "", "")
 			return
 		}

@@ -123,18 +123,41 @@ func (c *Conn) NetConn() net.Conn { return c.TCPConn }
 // bare returns the connection for splicing from it, which net does for its own type only.
 func (c *Conn) bare() *net.TCPConn { return c.TCPConn }
 
-// unwrap makes r one that net recognises, if it is a Conn or a part of one. settle is
-// called afterwards.
+// unwrap makes r one that net recognises, if it is a Conn or a part of one, or a part of a
+// part of anything: net sees through one limit only, and Caddy puts a second around files.
+// settle is called afterwards.
 func unwrap(r io.Reader) (bare io.Reader, settle func()) {
 	type wrapper interface{ bare() *net.TCPConn }
-	switch x := r.(type) {
-	case wrapper:
-		return x.bare(), func() {}
-	case *io.LimitedReader:
-		if w, ok := x.R.(wrapper); ok {
-			l := &io.LimitedReader{R: w.bare(), N: x.N}
-			return l, func() { x.N = l.N }
+	if w, ok := r.(wrapper); ok {
+		return w.bare(), func() {}
+	}
+	outer, ok := r.(*io.LimitedReader)
+	if !ok {
+		return r, func() {}
+	}
+	flat := *outer
+	for range mostLimits {
+		inner, ok := flat.R.(*io.LimitedReader)
+		if !ok {
+			break
+		}
+		flat.R, flat.N = inner.R, min(flat.N, inner.N)
+	}
+	if w, ok := flat.R.(wrapper); ok {
+		flat.R = w.bare()
+	}
+	if flat.R == outer.R {
+		return r, func() {}
+	}
+	allowed := flat.N
+	return &flat, func() {
+		used := allowed - flat.N
+		for l, depth := outer, 0; l != nil && depth <= mostLimits; depth++ {
+			l.N -= used
+			l, _ = l.R.(*io.LimitedReader)
 		}
 	}
-	return r, func() {}
 }
+
+// mostLimits is how many limits inside one another are looked through.
+const mostLimits = 4

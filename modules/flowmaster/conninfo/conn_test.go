@@ -251,6 +251,19 @@ func TestReadFrom(t *testing.T) {
 		defer f.Close()
 		send(t, f, int64(len(data)))
 	})
+	t.Run("part of parts", func(t *testing.T) {
+		inner := &io.LimitedReader{R: bytes.NewReader(data), N: 3000}
+		middle := &io.LimitedReader{R: inner, N: 2000}
+		send(t, &io.LimitedReader{R: middle, N: 5000}, 2000)
+		if inner.N != 1000 || middle.N != 0 {
+			t.Errorf("%d and %d octets are left of the limits, want 1000 and 0", inner.N, middle.N)
+		}
+		deep := io.Reader(bytes.NewReader(data))
+		for range 2 * mostLimits {
+			deep = io.LimitReader(deep, 1234)
+		}
+		send(t, deep, 1234)
+	})
 	for _, limit := range []int64{0, 1 << 20} {
 		t.Run(map[int64]string{0: "connection", 1 << 20: "part of a connection"}[limit], func(t *testing.T) {
 			x, peer := pair(t)
