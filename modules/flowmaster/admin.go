@@ -84,7 +84,10 @@ func (a *App) ServeAPI(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", "GET, HEAD")
 		return apiError(http.StatusMethodNotAllowed, "method %s is not allowed here: use GET", r.Method)
 	}
-	q := &query{values: r.URL.Query()}
+	q, err := readQuery(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
 	v, err := serve(a, q)
 	if err == nil {
 		err = q.unknown()

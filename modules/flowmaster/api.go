@@ -217,7 +217,7 @@ func (a *App) connectionsResource(q *query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	keep, err := q.flows(a.state.names)
+	keep, err := q.flows(a.state.names, a.state.key)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,21 @@ type query struct {
 	asked  []string
 }
 
+// readQuery refuses what cannot be read as parameters, and those that are given twice:
+// what is left out without a word might be the very filter.
+func readQuery(text string) (*query, error) {
+	values, err := url.ParseQuery(text)
+	if err != nil {
+		return nil, apiError(http.StatusBadRequest, "reading the parameters: %w: they are name=value, joined by & and with %%-escapes", err)
+	}
+	for name, list := range values {
+		if len(list) > 1 {
+			return nil, apiError(http.StatusBadRequest, "%.100q is given %d times: give it once", name, len(list))
+		}
+	}
+	return &query{values: values}, nil
+}
+
 func (q *query) get(name string) string {
 	q.asked = append(q.asked, name)
 	return q.values.Get(name)
@@ -28,9 +43,9 @@ func (q *query) unknown() error {
 	for name := range q.values {
 		if !slices.Contains(q.asked, name) {
 			if len(q.asked) == 0 {
-				return apiError(http.StatusBadRequest, "there is no parameter %q: this resource has none", name)
+				return apiError(http.StatusBadRequest, "there is no parameter %.100q: this resource has none", name)
 			}
-			return apiError(http.StatusBadRequest, "there is no parameter %q: there are %s", name, strings.Join(q.asked, ", "))
+			return apiError(http.StatusBadRequest, "there is no parameter %.100q: there are %s", name, strings.Join(q.asked, ", "))
 		}
 	}
 	return nil
@@ -44,7 +59,7 @@ func (q *query) limit(otherwise, most int) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > most {
-		return 0, apiError(http.StatusBadRequest, "limit is %q: it must be a number from 1 to %d", text, most)
+		return 0, apiError(http.StatusBadRequest, "limit is %.100q: it must be a number from 1 to %d", text, most)
 	}
 	return n, nil
 }
@@ -56,7 +71,7 @@ func (q *query) window() (flow.Window, error) {
 	}
 	w, ok := flow.ParseWindow(text)
 	if !ok {
-		return w, apiError(http.StatusBadRequest, "window is %q: it must be 1m, 10m or 1h", text)
+		return w, apiError(http.StatusBadRequest, "window is %.100q: it must be 1m, 10m or 1h", text)
 	}
 	return w, nil
 }
@@ -72,7 +87,7 @@ func (q *query) dimension() (flow.Dimension, error) {
 		for _, d := range flow.Dimensions() {
 			names = append(names, d.String())
 		}
-		return d, apiError(http.StatusBadRequest, "by is %q: it must be %s", text, strings.Join(names, ", "))
+		return d, apiError(http.StatusBadRequest, "by is %.100q: it must be %s", text, strings.Join(names, ", "))
 	}
 	return d, nil
 }
@@ -84,7 +99,7 @@ func (q *query) flag(name string) (bool, error) {
 	case "true":
 		return true, nil
 	default:
-		return false, apiError(http.StatusBadRequest, "%s is %q: it must be true or false", name, text)
+		return false, apiError(http.StatusBadRequest, "%s is %.100q: it must be true or false", name, text)
 	}
 }
 
@@ -104,7 +119,7 @@ func oneOf[T interface {
 		}
 		names = append(names, v.String())
 	}
-	return want, false, apiError(http.StatusBadRequest, "%s is %q: it must be %s", name, text, strings.Join(names, ", "))
+	return want, false, apiError(http.StatusBadRequest, "%s is %.100q: it must be %s", name, text, strings.Join(names, ", "))
 }
 
 func (q *query) prefix(name string) (p netip.Prefix, err error) {
@@ -113,13 +128,30 @@ func (q *query) prefix(name string) (p netip.Prefix, err error) {
 		return p, nil
 	}
 	if p, err = parsePrefix(text); err != nil {
-		return p, apiError(http.StatusBadRequest, "%s is %q: %w", name, text, err)
+		return p, apiError(http.StatusBadRequest, "%s is %.100q: %w", name, text, err)
+	}
+	return p, nil
+}
+
+// stored is a prefix of addresses as they are stored: one that asks for more of an address
+// than is kept would find nothing, or all that look alike.
+func (q *query) stored(name string, k monitorKey) (p netip.Prefix, err error) {
+	if p, err = q.prefix(name); err != nil || !p.IsValid() || k.hash {
+		return p, err
+	}
+	kept := int(k.mask.IPv6)
+	if p.Addr().Is4() {
+		kept = int(k.mask.IPv4)
+	}
+	if p.Bits() > kept {
+		return p, apiError(http.StatusBadRequest, "%s is %s: of addresses only %d bits are kept (see the option mask), so ask for %s",
+			name, p, kept, netip.PrefixFrom(p.Addr(), kept).Masked())
 	}
 	return p, nil
 }
 
 // flows reads the filters for flows. nil keeps all.
-func (q *query) flows(names *flow.Names) (keep func(*flow.Record) bool, err error) {
+func (q *query) flows(names *flow.Names, k monitorKey) (keep func(*flow.Record) bool, err error) {
 	var tests []func(*flow.Record) bool
 	leg, given, err := oneOf(q, "leg", flow.LegDownstream, flow.LegObserved)
 	if err != nil {
@@ -135,13 +167,16 @@ func (q *query) flows(names *flow.Names) (keep func(*flow.Record) bool, err erro
 	if given {
 		tests = append(tests, func(r *flow.Record) bool { return r.Source == source })
 	}
-	for name, id := range map[string]func(*flow.Record) flow.NameID{
-		"pool":    func(r *flow.Record) flow.NameID { return r.Pool },
-		"backend": func(r *flow.Record) flow.NameID { return r.Backend },
-		"server":  func(r *flow.Record) flow.NameID { return r.Server },
+	for _, by := range []struct {
+		name string
+		id   func(*flow.Record) flow.NameID
+	}{
+		{"pool", func(r *flow.Record) flow.NameID { return r.Pool }},
+		{"backend", func(r *flow.Record) flow.NameID { return r.Backend }},
+		{"server", func(r *flow.Record) flow.NameID { return r.Server }},
 	} {
-		if want := q.get(name); want != "" {
-			tests = append(tests, func(r *flow.Record) bool { return names.Name(id(r)) == want })
+		if want := q.get(by.name); want != "" {
+			tests = append(tests, func(r *flow.Record) bool { return names.Name(by.id(r)) == want })
 		}
 	}
 	exporter, err := q.prefix("exporter")
@@ -151,7 +186,7 @@ func (q *query) flows(names *flow.Names) (keep func(*flow.Record) bool, err erro
 	if exporter.IsValid() {
 		tests = append(tests, func(r *flow.Record) bool { return exporter.Contains(r.Exporter.Netip()) })
 	}
-	ends, err := q.prefix("prefix")
+	ends, err := q.stored("prefix", k)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +198,7 @@ func (q *query) flows(names *flow.Names) (keep func(*flow.Record) bool, err erro
 	if text := q.get("port"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 16)
 		if err != nil {
-			return nil, apiError(http.StatusBadRequest, "port is %q: it must be a number from 0 to 65535", text)
+			return nil, apiError(http.StatusBadRequest, "port is %.100q: it must be a number from 0 to 65535", text)
 		}
 		tests = append(tests, func(r *flow.Record) bool {
 			return r.SourceTransportPort == uint16(n) || r.DestinationTransportPort == uint16(n)

@@ -86,6 +86,7 @@ func TestAdminAPI(t *testing.T) {
 	}
 	for filter, want := range map[string]int{
 		"leg=downstream": 2, "leg=observed": 20, "pool=web": 1, "backend=10.0.0.1:80": 1, "server=x": 0, "prefix=203.0.113.0/24": 1,
+		"prefix=::ffff:203.0.113.0/120": 1, "prefix=0.0.0.0/0": 22, "prefix=::/0": 0, "pool=%ff%fe": 0, "backend=nobody": 0, "port=0": 0, "leg=": 22,
 		"port=8080": 1, "source=ipfix": 20, "exporter=127.0.0.1": 20, "leg=downstream&port=443": 1, "limit=5": 5,
 	} {
 		got := ask[struct {
@@ -112,9 +113,17 @@ func TestAdminAPI(t *testing.T) {
 	for uri, mention := range map[string]string{
 		"/flowmaster/top?by=colour": "client_prefix", "/flowmaster/top?window=2m": "10m", "/flowmaster/top?limit=0": "1000",
 		"/flowmaster/connections?prot=6": "port", "/flowmaster/connections?leg=left": "downstream", "/flowmaster/connections?port=x": "65535",
+		"/flowmaster/connections?leg=%zz": "escape", "/flowmaster/connections?leg=downstream;leg=upstream": "joined by &", "/flowmaster/top?a;b=1": "joined by &",
+		"/flowmaster/top?limit=5&limit=-1": "give it once", "/flowmaster/connections?leg=downstream&leg=upstream": "give it once",
+		"/flowmaster/top?limit=-1": "1 to 1000", "/flowmaster/top?limit=1e3": "1 to 1000", "/flowmaster/top?limit=99999999999999999999": "1 to 1000",
+		"/flowmaster/top?limit=%D9%A3": "1 to 1000", "/flowmaster/exporters?limit=10001": "1 to 10000", "/flowmaster/exporters?address=all": "192.0.2.0/24",
+		"/flowmaster/connections?limit=5%00": "1 to 10000", "/flowmaster/connections?port=-1": "65535", "/flowmaster/connections?port=65536": "65535",
+		"/flowmaster/connections?source=" + strings.Repeat("%F0%9F%90%8C", 500): "netflow5", "/flowmaster/connections?prefix=fe80::1%25lo": "zone",
+		"/flowmaster/connections?prefix=203.0.113.9": "ask for 203.0.113.0/24", "/flowmaster/connections?prefix=2001:db8::1": "ask for 2001:db8::/48",
+		"/flowmaster/path?back=x": "backend", "/flowmaster/host?x=": "none",
 		"/flowmaster/connections?prefix=x": "192.0.2.0/24", "/flowmaster/status?x=1": "none", "/flowmaster/summary?buckets=maybe": "true or false",
 	} {
-		if f := ask[failure](t, admin, uri, 400); !strings.Contains(f.Error, mention) {
+		if f := ask[failure](t, admin, uri, 400); !strings.Contains(f.Error, mention) || len(f.Error) > 1000 {
 			t.Errorf("%s: %q does not mention %q", uri, f.Error, mention)
 		}
 	}

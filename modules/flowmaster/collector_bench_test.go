@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/decode"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
+	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/geo/geotest"
 )
 
 // The sender of the benchmark is this test binary once more, in another process.
@@ -87,14 +89,26 @@ func runSender(job string) error {
 //
 //	FLOWMASTER_RATE=100000 go test -run '^$' -bench UDP -benchtime 1x ./modules/flowmaster
 func BenchmarkUDP(b *testing.B) {
-	for _, c := range []struct{ records, flows, rate int }{{26, 10_000, 80_000}, {1, 10_000, 210_000}} {
-		b.Run(fmt.Sprintf("%drecords", c.records), func(b *testing.B) {
+	for _, c := range []struct {
+		name                 string
+		records, flows, rate int
+		geoip                bool
+	}{
+		{"26records", 26, 10_000, 80_000, false},
+		{"1records", 1, 10_000, 210_000, false},
+		{"geoip", 26, 10_000, 40_000, true}, // 26 records, and the country and AS of both ends of each
+	} {
+		b.Run(c.name, func(b *testing.B) {
 			rate := c.rate
 			if text := os.Getenv("FLOWMASTER_RATE"); text != "" {
 				rate, _ = strconv.Atoi(text)
 			}
 			port := freePort(b)
-			app := runApp(b, fmt.Sprintf("collector netflow {\nlisten 127.0.0.1:%d\nreceive_buffer 64MiB\n}", port))
+			content := fmt.Sprintf("collector netflow {\nlisten 127.0.0.1:%d\nreceive_buffer 64MiB\n}", port)
+			if c.geoip {
+				content += "\ngeoip " + strings.Join(largeDatabases(b), " ")
+			}
+			app := runApp(b, content)
 			k := countersOf(loopbackExporters)
 			for b.Loop() {
 				readKernelDrops()
@@ -126,6 +140,25 @@ func BenchmarkUDP(b *testing.B) {
 			_ = app
 		})
 	}
+}
+
+// largeDatabases makes databases of countries and of AS numbers, with an entry of its own for
+// each /24 that the sender has addresses of, 65,536 in all, and for 16,384 others.
+func largeDatabases(b *testing.B) (files []string) {
+	dir := b.TempDir()
+	for _, kind := range []string{"GeoLite2-Country", "GeoLite2-ASN"} {
+		w := &geotest.Writer{Type: kind}
+		for i := range 80 << 10 {
+			entry := asn(uint32(64512+i), "Example")
+			if kind == "GeoLite2-Country" {
+				entry = countryOf(string([]byte{'A' + byte(i%26), 'A' + byte(i/26%26)}))
+			}
+			w.Add(fmt.Sprintf("%d.%d.%d.0/24", 10+i>>16*182, i>>8&255, i&255), entry)
+		}
+		files = append(files, filepath.Join(dir, kind+".mmdb"))
+		replace(b, files[len(files)-1], w.Bytes())
+	}
+	return files
 }
 
 // cpuTime is what this process has used of the processor.

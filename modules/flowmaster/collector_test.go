@@ -384,7 +384,7 @@ func TestLoopbackIsWhatOnlyThisMachineReaches(t *testing.T) {
 			t.Errorf("isLoopback(%q) is not %v", host, want)
 		}
 	}
-	for text, want := range map[string]string{"192.0.2.1": "192.0.2.1/32", "192.0.2.9/24": "192.0.2.0/24", "::ffff:192.0.2.1": "192.0.2.1/32", "2001:db8::/32": "2001:db8::/32"} {
+	for text, want := range map[string]string{"192.0.2.1": "192.0.2.1/32", "192.0.2.9/24": "192.0.2.0/24", "::ffff:192.0.2.1": "192.0.2.1/32", "::ffff:192.0.2.0/120": "192.0.2.0/24", "2001:db8::/32": "2001:db8::/32"} {
 		if p, err := parsePrefix(text); err != nil || p != netip.MustParsePrefix(want) {
 			t.Errorf("parsePrefix(%q) = %v, %v", text, p, err)
 		}
