@@ -1,15 +1,18 @@
 package flowmaster
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -31,16 +34,51 @@ func openSockets(t *testing.T) (n int) {
 	return n
 }
 
-// Many reloads under traffic leave no goroutine, socket or connection behind, and lose no
-// count: every octet that the backend sent and received is there, whatever configuration
-// its connection began with.
+// Many reloads under traffic, with everything on, leave no goroutine, socket or connection
+// behind, and lose no count: every octet that the backends sent and received is there,
+// whatever configuration its connection began with. A connection that is upgraded stays open
+// through all of them.
 func TestReloadsLeakNothing(t *testing.T) {
 	b := startBackend(t, nil, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })
-	addr := freeAddr(t)
-	config := func(i int) []byte {
-		return adapt(t, proxySite(addr, "http", fmt.Sprintf("header X-Config %d\n\tlbpro %s {\n\tpool p\n}", i, b.addr)))
+	echo := startUpgrader(t, func(conn net.Conn, rw *bufio.ReadWriter) {
+		for {
+			line, err := rw.ReadString('\n')
+			if err != nil {
+				return
+			}
+			fmt.Fprint(rw, line)
+			rw.Flush()
+		}
+	})
+	addr, port := freeAddr(t), freePort(t)
+	asFile := filepath.Join(t.TempDir(), "asn.mmdb")
+	replace(t, asFile, database("GeoLite2-ASN", asn(64500, "Example Net"), "127.0.0.0/8"))
+	text := func(i int) string {
+		site := proxySite(addr, "http", fmt.Sprintf("header X-Config %d\n\thandle /echo {\n\tlbpro %s {\n\tpool echo\n\tstream_close_delay 1h\n}\n}\n\thandle {\n\tlbpro %s {\n\tpool p\n}\n}", i, echo.addr, b.addr))
+		return strings.Replace(site, "sweep_interval 1s", fmt.Sprintf(
+			"sweep_interval 1s\n\t\tgeoip %s\n\t\tcollector netflow {\n\t\t\tlisten 127.0.0.1:%d\n\t\t}\n\t\texport udp/127.0.0.1:9\n\t\thost {\n\t\t\tsockets\n\t\t}", asFile, port), 1)
 	}
-	startCaddy(t, proxySite(addr, "http", fmt.Sprintf("lbpro %s {\n\tpool p\n}", b.addr)))
+	config := func(i int) []byte { return adapt(t, text(i)) }
+	startCaddy(t, text(-1000))
+	var client tally
+	conn, err := client.dial(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET /echo HTTP/1.1\r\nHost: "+addr+"\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	said := bufio.NewReader(conn)
+	if res, err := http.ReadResponse(said, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("answer is %v: %v", res, err)
+	}
+	say := func(i int) {
+		t.Helper()
+		conn.SetDeadline(time.Now().Add(patience))
+		fmt.Fprintf(conn, "%d\n", i)
+		if line, err := said.ReadString('\n'); line != fmt.Sprintf("%d\n", i) {
+			t.Fatalf("after reload %d the echo is %q: %v", i, line, err)
+		}
+	}
 	hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	get := func() {
 		t.Helper()
@@ -58,7 +96,7 @@ func TestReloadsLeakNothing(t *testing.T) {
 		t.Helper()
 		eventually(t, "connections end", func() bool {
 			p := theProcess()
-			return endpointOf(t, clients()).active.Load() == 0 && int(endpointOf(t, up).active.Load()) == p.upstream.len()
+			return endpointOf(t, clients()).active.Load() == 1 && int(endpointOf(t, up).active.Load())+1 == p.upstream.len()
 		})
 	}
 	for i := range 5 { // what is made once
@@ -79,6 +117,7 @@ func TestReloadsLeakNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		get()
+		say(i)
 	}
 	settle()
 	if theProcess() != p || countStates() != count {
@@ -88,7 +127,22 @@ func TestReloadsLeakNothing(t *testing.T) {
 	eventually(t, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines+5 })
 	b.server.Close()
 	exactly(t, "backend", endpointOf(t, up), &b.tally)
-	recorded(t, flow.LegUpstream, endpointOf(t, up))
+	conn.Close()
+	upEcho := endpointOf(t, endpointKey{leg: flow.LegUpstream, pool: "echo", backend: echo.addr})
+	exactly(t, "backend of the open connection", upEcho, &echo.tally)
+	total := runningApp(t).state.monitor.Status().Total.Leg(flow.LegUpstream)
+	if got, want := total.Octets, endpointOf(t, up).sent.Load()+upEcho.sent.Load(); got != want {
+		t.Errorf("records have %d octets to backends, counters %d", got, want)
+	}
+	// What else is on works, too.
+	records := delta(countersOf(loopbackExporters).records.Load)
+	sendTo(t, port).send(message(encoder(), 20))
+	eventually(t, "flows are still collected", func() bool { return records() == 20 })
+	for _, r := range runningApp(t).state.monitor.Flows(100_000, func(r *flow.Record) bool { return r.Leg == flow.LegDownstream }) {
+		if r.SourceAS != 64500 {
+			t.Fatalf("a flow has no AS: %+v", r)
+		}
+	}
 }
 
 // A reload that fails, in provisioning or in starting, changes nothing: the old

@@ -39,6 +39,18 @@ func (h held) release(r *Reader, s *Sample) {
 	}
 	before := s.State
 	r.fill(s)
+	// The kernel looks at the state before it looks at the counts, and a FIN can come in
+	// between, which in answer to our own is not rare. It had not when the state is the
+	// same afterwards.
+	if s.State.open() {
+		var after Sample
+		if r.getsockopt(uintptr(fd)); r.err == nil {
+			r.fill(&after)
+		}
+		if after.Fields != 0 && !after.State.open() {
+			*s = after
+		}
+	}
 	fin := s.State.peerEnded()
 	if s.State == Closed {
 		r.drain(uintptr(fd))

@@ -139,3 +139,24 @@ func TestCloseLeavesNoDescriptor(t *testing.T) {
 		t.Errorf("%d descriptors, there were %d", n, before)
 	}
 }
+
+// A peer that ends its side in answer to our end, in whatever moment, adds no octet.
+func TestEndInAnswerToOurs(t *testing.T) {
+	for i := range 1000 {
+		x, peer := pair(t)
+		c, e := wrap(x)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			peer.Write([]byte("1234567"))
+			io.Copy(io.Discard, peer)
+			peer.Close()
+		}()
+		mustRead(t, c, 7)
+		c.Close()
+		<-done
+		if e.last.Received != 7 {
+			t.Fatalf("connection %d: %d octets received, want 7", i, e.last.Received)
+		}
+	}
+}
