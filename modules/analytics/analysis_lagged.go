@@ -36,7 +36,7 @@ func (s *analyses) updateLagged(ctx context.Context, f *window.Frame, infos []Se
 	}
 	part := pick(f, slices.Concat(network, outcomes, traffic))
 	a, err := correlate.Prepare(ctx, part, correlate.Options{
-		MaxSeries: max(len(part.Signals), 2), MaxLag: min(max(f.Grid.Lag(maxLaggedSpan), 3), correlate.DefaultMaxLag),
+		MaxSeries: max(len(part.Signals), 2), MaxLag: min(max(f.Grid.Lag(maxLaggedSpan), 3), correlate.DefaultMaxLag, max(f.Grid.N/4, 1)),
 		Level: s.opts.level, Workers: 1,
 	})
 	if err != nil {

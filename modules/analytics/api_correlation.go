@@ -32,7 +32,7 @@ func correlationResource() *resource {
 			{"target", "Test this series, as y, against all others, instead of all pairs."},
 			{"control", "Take the influence of this series, such as the request rate, out of all others first."},
 			{"method", "`pearson` (default) or `spearman`."},
-			{"max_lag", "The largest lag that is searched, as a duration; 0 for none; without it 60 steps, never more than a quarter of the window."},
+			{"max_lag", "The largest lag that is searched, as a duration; 0 for none; without it 60 steps or a quarter of the window; never more than half of it."},
 			{"level", "The false discovery rate below which a pair is significant; default 0.05."},
 			{"max_series", "At most so many series; default 200, with a target 1,000. The summary tells what was left out."},
 			{"limit", "At most so many pairs, the surest first; default 50."},
@@ -142,15 +142,17 @@ func (c *call) correlateOptions(step time.Duration) (o correlate.Options, err er
 	if o.Method, err = correlate.ParseMethod(method); err != nil {
 		return o, apiErrorf(http.StatusBadRequest, "%w", err)
 	}
-	if c.get("max_lag") == "0" {
+	switch c.get("max_lag") {
+	case "":
+	case "0":
 		o.MaxLag = correlate.LagZero
-	} else {
-		lag, err := c.duration("max_lag", correlate.DefaultMaxLag*step)
+	default:
+		lag, err := c.duration("max_lag", 0)
 		if err != nil {
 			return o, err
 		}
-		// More than a quarter of the window is never searched.
-		o.MaxLag = int(min(max(lag/step, 1), correlate.DefaultMaxPoints/4))
+		// More than half of the window is never searched.
+		o.MaxLag = int(min(max(lag/step, 1), correlate.DefaultMaxPoints/2))
 	}
 	if s := c.get("level"); s != "" {
 		if o.Level, err = strconv.ParseFloat(s, 64); err != nil || !(o.Level > 0 && o.Level < 1) {

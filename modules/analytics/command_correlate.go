@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +33,8 @@ func correlateCommand() *cobra.Command {
 Reads a wide CSV file (- for the standard input) and tests every pair of its columns,
 or one target against all others, for moving together at any lag up to the largest.
 The first column is called time and has Unix seconds or RFC 3339 times; every other
-one is a series; an empty cell is a gap. Columns that can only be counters become
+one is a series; an empty cell is a gap. Cells may be separated by semicolons or
+tabs as well. Columns that can only be counters become
 rates.
 
 	time,requests,latency
@@ -52,12 +55,8 @@ error.`,
 		Example: `  caddy analytics correlate metrics.csv --target latency --control requests`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !cmd.Flags().Changed("max-lag") {
-				f.maxLag = 0 // the engine's default, which the window may bound
-			} else if f.maxLag == 0 {
-				f.maxLag = correlate.LagZero
-			} else if f.maxLag < 0 {
-				return fmt.Errorf("--max-lag %d: a number of steps, 0 or more", f.maxLag)
+			if err := f.check(cmd); err != nil {
+				return err
 			}
 			return f.run(cmd, args[0])
 		},
@@ -65,7 +64,7 @@ error.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&f.target, "target", "t", "", "Test this column, as y, against all others instead of all pairs")
 	flags.StringVarP(&f.control, "control", "c", "", "Take the influence of this column, such as the request rate, out of all others first")
-	flags.IntVarP(&f.maxLag, "max-lag", "l", correlate.DefaultMaxLag, "Largest lag each way, in steps of the file; at most a quarter of the rows")
+	flags.IntVarP(&f.maxLag, "max-lag", "l", correlate.DefaultMaxLag, "Largest lag each way, in steps of the file; by default no more than a quarter of the rows, and never more than half")
 	flags.IntVar(&f.maxSeries, "max-series", correlate.DefaultMaxSeries, "Look at no more columns than this; those that vary and have the fewest gaps first")
 	flags.Float64Var(&f.step, "step", 0, "Seconds between two samples (default what the times show)")
 	flags.Float64Var(&f.level, "level", correlate.DefaultLevel, "Share of false pairs among those found that is put up with")
@@ -74,6 +73,57 @@ error.`,
 	flags.BoolVarP(&f.all, "all", "a", false, "Print every pair, significant or not")
 	flags.BoolVar(&f.noHeader, "no-header", false, "Leave out the line of column names")
 	return cmd
+}
+
+// check refuses what makes no sense, in the words of the command line.
+func (f *correlateFlags) check(cmd *cobra.Command) error {
+	switch {
+	case f.maxLag < 0 || f.maxLag > correlate.MostMaxLag:
+		return fmt.Errorf("--max-lag %d: a number of steps, 0 to %d", f.maxLag, correlate.MostMaxLag)
+	case f.maxSeries < 2 || f.maxSeries > correlate.MostMaxSeries:
+		return fmt.Errorf("--max-series %d: a number of columns, 2 to %d", f.maxSeries, correlate.MostMaxSeries)
+	case !(f.level > 0 && f.level < 1):
+		return fmt.Errorf("--level %g: a share between 0 and 1, such as %g", f.level, correlate.DefaultLevel)
+	case cmd.Flags().Changed("step") && !(f.step > 0 && f.step <= maxStep):
+		return fmt.Errorf("--step %g: seconds above 0, such as 15", f.step)
+	case f.target != "" && f.target == f.control:
+		return fmt.Errorf("--target and --control are both %q; of itself nothing is left without itself", f.target)
+	}
+	switch {
+	case !cmd.Flags().Changed("max-lag"):
+		f.maxLag = 0 // the engine's default, which the window may bound
+	case f.maxLag == 0:
+		f.maxLag = correlate.LagZero
+	}
+	return nil
+}
+
+// maxStep is the largest --step, in seconds: about a year.
+const maxStep = 366 * 86400
+
+// columnsKnown refuses a --target or --control that the file does not have.
+func (f *correlateFlags) columnsKnown(frame *window.Frame) error {
+	for _, o := range []struct{ flag, name string }{{"target", f.target}, {"control", f.control}} {
+		if o.name == "" || frame.Index(o.name) >= 0 {
+			continue
+		}
+		const shown = 5
+		names := frame.Names()
+		more := ""
+		if len(names) > shown {
+			names, more = names[:shown], ", …"
+		}
+		return fmt.Errorf("--%s: no column is called %q; there are %s%s", o.flag, o.name, quoteAll(names), more)
+	}
+	return nil
+}
+
+func quoteAll(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = strconv.Quote(name)
+	}
+	return strings.Join(quoted, ", ")
 }
 
 func (f *correlateFlags) run(cmd *cobra.Command, file string) error {
@@ -87,6 +137,12 @@ func (f *correlateFlags) run(cmd *cobra.Command, file string) error {
 	frame, notes, err := readCSV(cmd, file, f.step)
 	if err != nil {
 		return err
+	}
+	if err := f.columnsKnown(frame); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if most := frame.Grid.N / 2; f.maxLag > most {
+		notes = append(notes, fmt.Sprintf("lags up to %d steps were searched, half of the %d there are, not %d", most, frame.Grid.N, f.maxLag))
 	}
 	ctx := cmd.Context()
 	if ctx == nil {

@@ -190,10 +190,10 @@ func TestCorrelateCommandRefuses(t *testing.T) {
 		"no number":       {"time,a\n1,2\n2,\x1b[2Jx\n", `"\x1b[2Jx" is not a number`, []string{"-"}},
 		"milliseconds":    {"time,a\n1772323200000,2\n", "in seconds", []string{"-"}},
 		"twice":           {"time,a,a\n1,2,3\n", "two columns", []string{"-"}},
-		"no such target":  {good, `no series is called "nothing"`, []string{"-", "--target", "nothing"}},
-		"no such control": {good, `no series is called "nothing"`, []string{"-", "--control", "nothing"}},
+		"no such target":  {good, `no column is called "nothing"`, []string{"-", "--target", "nothing"}},
+		"no such control": {good, `no column is called "nothing"`, []string{"-", "--control", "nothing"}},
 		"negative lag":    {good, "--max-lag -3", []string{"-", "--max-lag=-3"}},
-		"level":           {good, "false discovery rate", []string{"-", "--level", "7"}},
+		"level":           {good, "--level 7", []string{"-", "--level", "7"}},
 		"method":          {good, "--method", []string{"-", "--method", "kendall"}},
 		"step":            {good, "step", []string{"-", "--step", "-1"}},
 		"two files":       {good, "accepts 1 arg", []string{"-", "-"}},
@@ -214,5 +214,27 @@ func TestCorrelateCommandSaysWhereDataIsShort(t *testing.T) {
 	cancel()
 	if _, _, err := runCommand(ctx, measurements(9, 100, 2, unixSeconds), "correlate", "-"); err == nil {
 		t.Error("goes on after it was cancelled")
+	}
+}
+
+// TestCorrelateRefusesInItsOwnWords names the option, and the way out.
+func TestCorrelateRefusesInItsOwnWords(t *testing.T) {
+	in := measurements(1, 60, 3, unixSeconds)
+	for _, c := range []struct{ option, value, says string }{
+		{"--max-lag", "-1", "--max-lag -1: a number of steps, 0 to"},
+		{"--max-lag", "1000000", "--max-lag 1000000"},
+		{"--max-series", "1", "--max-series 1: a number of columns, 2 to"},
+		{"--level", "2", "--level 2: a share between 0 and 1"},
+		{"--step", "-5", "--step -5: seconds above 0"},
+		{"--step", "nan", "--step NaN"},
+		{"--target", "nothing", `--target: no column is called "nothing"; there are "requests", "latency"`},
+		{"--control", "time", `--control: no column is called "time"`},
+	} {
+		if _, _, err := runCommand(t.Context(), in, "correlate", "-", c.option, c.value); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s %s: %v, want it to say %q", c.option, c.value, err, c.says)
+		}
+	}
+	if _, messages, err := runCommand(t.Context(), in, "correlate", "-", "--max-lag", "50"); err != nil || !strings.Contains(messages, "lags up to 30 steps were searched, half of the 60") {
+		t.Errorf("a lag beyond half of the rows: %q %v", messages, err)
 	}
 }

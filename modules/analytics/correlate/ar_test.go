@@ -27,7 +27,7 @@ func TestAutoregressionIsFoundDespiteGaps(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 1))
 			x := autoregressive(phi...)(rng, 4000)
 			punch(rng, x, miss)
-			m := fitAutoregression(x, 10)
+			m := fitAutoregression(x, 0, 10)
 			for j, want := range phi {
 				if len(m.phi) < len(phi) || math.Abs(m.phi[j]-want) > .08 {
 					t.Errorf("%v with %v missing: %v", phi, miss, m.phi)

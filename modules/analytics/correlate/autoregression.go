@@ -16,16 +16,16 @@ type autoregression struct {
 }
 
 // fitAutoregression fits x, zero-mean with NaN for gaps, by Burg's method for
-// every order up to maxOrder and keeps the one of least AICc (Hurvich and Tsai
-// 1989). Gaps are first bridged, then the model and the values drawn for the
+// every order from least to maxOrder and keeps the one of least AICc (Hurvich and
+// Tsai 1989). Gaps are first bridged, then the model and the values drawn for the
 // gaps given the model take turns (stochastic EM, Celeux and Diebolt 1985). Draws
 // rather than expectations: a series filled with expectations looks more
 // predictable than it is. The draws are the same in every run. O(n·maxOrder), and
 // O(gaps·p²) for each turn.
-func fitAutoregression(x []float64, maxOrder int) autoregression {
+func fitAutoregression(x []float64, least, maxOrder int) autoregression {
 	filled, gaps := bridge(x)
 	n := len(x) - len(gaps)
-	model := burg(filled, n, maxOrder)
+	model := burg(filled, n, least, maxOrder)
 	if len(gaps) == 0 {
 		return model
 	}
@@ -36,7 +36,7 @@ func fitAutoregression(x []float64, maxOrder int) autoregression {
 		if !model.draw(filled, gaps, rng) {
 			break
 		}
-		model = burg(filled, n, maxOrder)
+		model = burg(filled, n, least, maxOrder)
 	}
 	return model
 }
@@ -68,7 +68,7 @@ func bridge(x []float64) (filled []float64, gaps []int) {
 // coefficient minimises the forward and backward prediction errors together, so
 // the model is stationary whatever the data. n is how many samples count for
 // the choice of the order.
-func burg(x []float64, n, maxOrder int) autoregression {
+func burg(x []float64, n, minOrder, maxOrder int) autoregression {
 	f, b := slices.Clone(x), slices.Clone(x)
 	sigma2 := floats.Dot(x, x) / float64(len(x))
 	best := autoregression{sigma2: sigma2}
@@ -96,7 +96,7 @@ func burg(x []float64, n, maxOrder int) autoregression {
 		if !(sigma2 > 0) {
 			break
 		}
-		if c := aicc(n, p, sigma2); c < least {
+		if c := aicc(n, p, sigma2); c < least || p == minOrder {
 			least = c
 			best = autoregression{phi: slices.Clone(phi), sigma2: sigma2}
 		}

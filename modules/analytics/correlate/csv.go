@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -41,14 +42,20 @@ type table struct {
 // most limit bytes are read.
 func readTable(r io.Reader, limit int64) (*table, error) {
 	limited := &io.LimitedReader{R: r, N: limit}
-	rows := csv.NewReader(limited)
+	text := bufio.NewReader(limited)
+	comma, err := openCSV(text)
+	if err != nil {
+		return nil, err
+	}
+	rows := csv.NewReader(text)
+	rows.Comma = comma
 	rows.ReuseRecord = true
 	rows.TrimLeadingSpace = true
+	t := &table{}
 	header, err := rows.Read()
 	if err != nil {
-		return nil, csvError(err, limit, limited)
+		return nil, csvError(err, 0, limit, limited)
 	}
-	t := &table{}
 	if err := t.header(header); err != nil {
 		return nil, err
 	}
@@ -58,7 +65,7 @@ func readTable(r io.Reader, limit int64) (*table, error) {
 			break
 		}
 		if err != nil {
-			return nil, csvError(err, limit, limited)
+			return nil, csvError(err, len(t.names)+1, limit, limited)
 		}
 		line, _ := rows.FieldPos(0)
 		if err := t.append(line, row); err != nil {
@@ -72,18 +79,46 @@ func readTable(r io.Reader, limit int64) (*table, error) {
 	return t, nil
 }
 
-func csvError(err error, limit int64, limited *io.LimitedReader) error {
+// openCSV skips a byte order mark and finds what separates the cells: what
+// follows the name of the first column, a comma, or a semicolon or tab as
+// spreadsheets write.
+func openCSV(r *bufio.Reader) (comma rune, err error) {
+	const mark = "\ufeff"
+	if b, _ := r.Peek(len(mark)); string(b) == mark {
+		if _, err := r.Discard(len(mark)); err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrCSV, err)
+		}
+	}
+	b, _ := r.Peek(16) // whatever is wrong shows again when it is read
+	for _, wide := range []string{"\xff\xfe", "\xfe\xff"} {
+		if strings.HasPrefix(string(b), wide) {
+			return 0, fmt.Errorf("%w: it is in UTF-16; save it as UTF-8", ErrCSV)
+		}
+	}
+	rest := strings.TrimLeft(string(b), "\" ")
+	if len(rest) < len("time") || !strings.EqualFold(rest[:len("time")], "time") {
+		return ',', nil
+	}
+	if next := strings.TrimLeft(rest[len("time"):], "\" "); next != "" && (next[0] == ';' || next[0] == '\t') {
+		return rune(next[0]), nil
+	}
+	return ',', nil
+}
+
+func csvError(err error, columns int, limit int64, limited *io.LimitedReader) error {
 	switch {
 	case limited.N <= 0:
 		return fmt.Errorf("%w: more than %d MiB; cut it or take a larger step", ErrCSV, limit>>20)
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: it is empty; the first line must name the columns: time,NAME,…", ErrCSV)
+	case errors.Is(err, csv.ErrFieldCount):
+		return fmt.Errorf("%w: %w: the header has %d, and every row must have as many; leave a cell empty for a gap", ErrCSV, err, columns)
 	}
 	return fmt.Errorf("%w: %w", ErrCSV, err)
 }
 
 func (t *table) header(fields []string) error {
-	first := strings.TrimSpace(strings.TrimPrefix(fields[0], "\ufeff"))
+	first := strings.TrimSpace(fields[0])
 	switch {
 	case !strings.EqualFold(first, "time"):
 		return fmt.Errorf("%w: the first column is called %s; it must be time", ErrCSV, clip(first))
@@ -133,13 +168,19 @@ func (t *table) append(line int, row []string) error {
 
 func parseTime(s string) (float64, error) {
 	if v, err := strconv.ParseFloat(s, 64); err == nil {
-		if math.Abs(v) <= maxUnix {
+		switch {
+		case math.Abs(v) <= maxUnix:
 			return v, nil
+		case math.IsNaN(v) || math.IsInf(v, 0):
+			return 0, fmt.Errorf("the time %s is none", clip(s))
 		}
 		return 0, fmt.Errorf("the time %s is beyond the year 2223; Unix times are in seconds", clip(s))
 	}
-	at, err := time.Parse(time.RFC3339Nano, s)
+	at, err := time.Parse(time.RFC3339Nano, canonical(s))
 	if err != nil {
+		if _, local := time.Parse(time.DateTime, strings.Replace(canonical(s), "T", " ", 1)); local == nil {
+			return 0, fmt.Errorf("the time %s does not say its zone; append Z for UTC, or an offset such as +02:00", clip(s))
+		}
 		return 0, fmt.Errorf("the time %s is neither Unix seconds nor RFC 3339", clip(s))
 	}
 	if u := at.Unix(); u > maxUnix || u < -maxUnix {
@@ -148,12 +189,30 @@ func parseTime(s string) (float64, error) {
 	return float64(at.Unix()) + float64(at.Nanosecond())/1e9, nil
 }
 
+// canonical writes a time as Go wants it: RFC 3339 allows a blank or a small t
+// between date and time, and a small z.
+func canonical(s string) string {
+	b := []byte(s)
+	if date := len("2006-01-02"); len(b) > date {
+		if b[date] == ' ' || b[date] == 't' {
+			b[date] = 'T'
+		}
+		if last := len(b) - 1; b[last] == 'z' {
+			b[last] = 'Z'
+		}
+	}
+	return string(b)
+}
+
 func parseValue(s string) (float64, error) {
 	if s == "" {
 		return math.NaN(), nil
 	}
 	v, err := strconv.ParseFloat(s, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		if _, err := strconv.ParseFloat(strings.Replace(s, ",", ".", 1), 64); err == nil {
+			return 0, fmt.Errorf("%s is not a number; write decimals with a point", clip(s))
+		}
 		return 0, fmt.Errorf("%s is not a number; leave the cell empty for a gap", clip(s))
 	}
 	if math.IsInf(v, 0) {

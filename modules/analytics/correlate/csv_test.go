@@ -199,6 +199,11 @@ func TestHostileFiles(t *testing.T) {
 		"time before time":   {"time,a\n0001-01-01T00:00:00Z,2\n", "too far"},
 		"open quote":         {"time,a\n1,\"2\n", "quote"},
 		"one wrong time":     {"time,a\n" + strings.Join(strings.Fields(sequence(100)), "\n") + "\n99000000,1\n", "look for a wrong time"},
+		"an infinite time":   {"time,a\nInf,2\n", `"Inf" is none`},
+		"no zone":            {"time,a\n2026-01-02 03:04:05,2\n", "append Z"},
+		"too few cells":      {"time,a,b\n1,2,3\n2,3\n", "the header has 3"},
+		"decimal comma":      {"time;a\n1;2,5\n", "with a point"},
+		"UTF-16":             {"\xff\xfet\x00i\x00", "UTF-8"},
 		"bytes of no letter": {"\x00\x01\x02,\xff\n1,2\n", "must be time"},
 	} {
 		_, _, err := ReadCSV(strings.NewReader(c.text), CSVOptions{})
@@ -206,6 +211,27 @@ func TestHostileFiles(t *testing.T) {
 			t.Errorf("%s: %v, want it to say %q", name, err, c.says)
 		} else if !errors.Is(err, ErrCSV) && !errors.Is(err, window.ErrGrid) {
 			t.Errorf("%s: %v wraps neither", name, err)
+		}
+	}
+}
+
+// TestFilesOfOtherPrograms have the same table in other clothes.
+func TestFilesOfOtherPrograms(t *testing.T) {
+	for name, text := range map[string]string{
+		"mark and quotes":  "\ufeff\"time\",\"a\"\r\n\"0\",\"1\"\r\n\"60\",\"2\"\r\n",
+		"semicolons":       "time;a\n0;1\n60;2\n",
+		"quoted semicolon": "\"Time\";\"a\"\n0;1\n60;2\n",
+		"tabs":             "time\ta\n0\t1\n60\t2\n",
+		"blank in time":    "time,a\n1970-01-01 00:00:00Z,1\n1970-01-01 01:01:00+01:00,2\n",
+		"small letters":    "time,a\n1970-01-01t00:00:00z,1\n1970-01-01t00:01:00z,2\n",
+	} {
+		f, _, err := ReadCSV(strings.NewReader(text), CSVOptions{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if f.Grid.Step != time.Minute || !f.Grid.Start.Equal(time.Unix(0, 0)) || len(f.Signals) != 1 || f.Signals[0].Name != "a" || !slices.Equal(f.Signals[0].Values, []float64{1, 2}) {
+			t.Errorf("%s: %+v", name, f)
 		}
 	}
 }

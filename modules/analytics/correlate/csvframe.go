@@ -31,6 +31,10 @@ func ReadCSV(r io.Reader, o CSVOptions) (f *window.Frame, notes []string, err er
 	if o.MaxPoints == 0 {
 		o.MaxPoints = DefaultMaxPoints
 	}
+	refresh, copied := t.dropCopies()
+	if copied > 0 {
+		notes = append(notes, fmt.Sprintf("%d of %d columns repeat each value until it is measured anew; the copies were left out", copied, len(t.names)))
+	}
 	step := o.StepSeconds
 	if step == 0 {
 		step = t.step()
@@ -63,7 +67,7 @@ func ReadCSV(r io.Reader, o CSVOptions) (f *window.Frame, notes []string, err er
 		column := t.columns[i]
 		if window.LooksLikeCounter(name, column) {
 			s.Kind = window.Counter
-			window.Rates(column, t.times, column, 3*step)
+			window.Rates(column, t.times, column, 3*step*float64(refresh[i]))
 			counters++
 		}
 		s.Values = place.Values(column)
@@ -74,6 +78,40 @@ func ReadCSV(r io.Reader, o CSVOptions) (f *window.Frame, notes []string, err er
 		notes = append(notes, fmt.Sprintf("%d of %d columns are counters; their rates were compared", counters, len(t.names)))
 	}
 	return f, notes, nil
+}
+
+// dropCopies makes gaps of values that are only repeated because their source
+// measures less often than there are rows, and drops the rows of which nothing is
+// left. Two such columns move at the same instants, and each measurement would
+// count several times. It returns how many of the remaining rows one value of
+// each column stands for, and how many columns that concerns.
+func (t *table) dropCopies() (refresh []int, columns int) {
+	refresh = make([]int, len(t.columns))
+	for i, c := range t.columns {
+		if refresh[i] = window.RefreshOf(c); refresh[i] > 1 {
+			window.DropCopies(c, refresh[i])
+			columns++
+		}
+	}
+	if columns == 0 {
+		return refresh, 0
+	}
+	kept := 0
+	for k := range t.times {
+		if !slices.ContainsFunc(t.columns, func(c []float64) bool { return c[k] == c[k] }) {
+			continue
+		}
+		t.times[kept] = t.times[k]
+		for _, c := range t.columns {
+			c[kept] = c[k]
+		}
+		kept++
+	}
+	t.times = t.times[:kept]
+	for i := range t.columns {
+		t.columns[i] = t.columns[i][:kept]
+	}
+	return refresh, columns
 }
 
 // step finds the cadence. Where rows of several sources are interleaved, each of

@@ -59,7 +59,7 @@ func TestMatrixIsTheScoresCorrelation(t *testing.T) {
 func TestMatrixSignificance(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	wrong, right := 0, 0
-	const repeats = 40
+	repeats := repetitions(300, 3000)
 	for range repeats {
 		var columns [][]float64
 		at := regularly(500)
@@ -92,7 +92,8 @@ func TestMatrixSignificance(t *testing.T) {
 			}
 		}
 	}
-	if right < 3*repeats*95/100 || wrong > (right+wrong)/20 {
+	t.Logf("%d right and %d wrong of %d planted", right, wrong, 3*repeats)
+	if right < 3*repeats*95/100 || float64(wrong) > most(right+wrong, .05) {
 		t.Errorf("%d right and %d wrong of %d planted", right, wrong, 3*repeats)
 	}
 }

@@ -14,7 +14,7 @@ func memoryOf(x []float64) (factor float64, long bool) {
 		return 1, false
 	}
 	samples := float64(len(seen(x)))
-	model := fitAutoregression(x, min(maxOrder(len(x)), 5))
+	model := fitAutoregression(x, 0, min(maxOrder(len(x)), 5))
 	sum := 1.0
 	for _, f := range model.phi {
 		sum -= f

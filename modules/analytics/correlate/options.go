@@ -14,9 +14,9 @@ const (
 	DefaultLevel     = .05
 	// LagZero as MaxLag compares the same instants only.
 	LagZero = -1
-	// seriesBound and lagBound are what no option can exceed.
-	seriesBound = 20000
-	lagBound    = 10000
+	// MostMaxSeries and MostMaxLag are what no option can exceed.
+	MostMaxSeries = 20000
+	MostMaxLag    = 10000
 )
 
 // ErrOptions is wrapped by every error about what was asked for.
@@ -24,8 +24,8 @@ var ErrOptions = errors.New("cannot correlate so")
 
 // Options of an analysis. Zero values take the defaults.
 type Options struct {
-	// MaxLag is the largest lag searched each way, in cells; default 60, and never
-	// more than a quarter of the window. LagZero searches none.
+	// MaxLag is the largest lag searched each way, in cells; default 60 or a
+	// quarter of the window, and never more than half of it. LagZero searches none.
 	MaxLag int
 	// MaxSeries bounds the series looked at; default 1,000.
 	MaxSeries int
@@ -63,10 +63,10 @@ func (o Options) normalise(n int) (Options, error) {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	switch {
-	case o.MaxLag < LagZero || o.MaxLag > lagBound:
-		return o, fmt.Errorf("%w: a maximum lag of %d steps; take 1 to %d, or %d for none", ErrOptions, o.MaxLag, lagBound, LagZero)
-	case o.MaxSeries < 2 || o.MaxSeries > seriesBound:
-		return o, fmt.Errorf("%w: at most %d series; take 2 to %d", ErrOptions, o.MaxSeries, seriesBound)
+	case o.MaxLag < LagZero || o.MaxLag > MostMaxLag:
+		return o, fmt.Errorf("%w: a maximum lag of %d steps; take 1 to %d, or %d for none", ErrOptions, o.MaxLag, MostMaxLag, LagZero)
+	case o.MaxSeries < 2 || o.MaxSeries > MostMaxSeries:
+		return o, fmt.Errorf("%w: at most %d series; take 2 to %d", ErrOptions, o.MaxSeries, MostMaxSeries)
 	case !(o.Level > 0 && o.Level < 1):
 		return o, fmt.Errorf("%w: a false discovery rate of %g; take one between 0 and 1, such as %g", ErrOptions, o.Level, DefaultLevel)
 	case o.Method > Spearman:
@@ -76,10 +76,10 @@ func (o Options) normalise(n int) (Options, error) {
 	}
 	switch o.MaxLag {
 	case 0:
-		o.MaxLag = DefaultMaxLag
+		o.MaxLag = min(DefaultMaxLag, n/4)
 	case LagZero:
 		o.MaxLag = 0
 	}
-	o.MaxLag = min(o.MaxLag, n/4)
+	o.MaxLag = min(o.MaxLag, n/2)
 	return o, nil
 }

@@ -2,6 +2,7 @@ package correlate
 
 import (
 	"math"
+	"slices"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
 )
@@ -103,16 +104,48 @@ func whiten(s window.Signal, d *deseasoner, m Method) *whitened {
 func (w *whitened) deseason(x []float64, d *deseasoner) {
 	rest, found := d.remove(x)
 	w.steps.season = found
-	if w.innovate(rest); w.unfit != "" {
+	if w.innovate(rest, 0); w.unfit != "" {
 		return
 	}
+	budget := int(seasonShare * float64(w.n) / 2)
+	for range leftoverPasses {
+		more := d.leftover(w.u, w.steps.season, budget)
+		if len(more) == 0 {
+			break
+		}
+		if slices.Min(more)*float64(len(x)) < 2 && len(w.steps.season.periods) == 0 && w.longMemory(x, d, budget) {
+			break
+		}
+		rest, w.steps.season = d.removeLeftover(x, more, w.steps.season)
+		if w.innovate(rest, 0); w.unfit != "" {
+			return
+		}
+	}
 	if p := d.foldedPeriod(w.u); p > 0 {
-		rest, w.steps.season = d.removeFolded(x, p, found, w.n)
-		w.innovate(rest)
+		rest, w.steps.season = d.removeFolded(x, p, w.steps.season, w.n)
+		w.innovate(rest, 0)
 	}
 }
 
-func (w *whitened) innovate(x []float64) {
+// longMemory tries whether an autoregression of the largest order leaves nothing
+// of what a shorter one does: a slow signal under noise has a memory that the
+// choice of the order cuts short, and no season.
+func (w *whitened) longMemory(x []float64, d *deseasoner, budget int) bool {
+	if len(w.steps.model.phi) >= maxOrder(w.n) {
+		return false
+	}
+	before := *w
+	rest, _ := d.fit(x, w.steps.season.lines)
+	w.innovate(rest, maxOrder(w.n))
+	if w.unfit == "" && len(d.leftover(w.u, w.steps.season, budget)) == 0 {
+		return true
+	}
+	*w = before
+	return false
+}
+
+// innovate takes an autoregression of at least the given order out.
+func (w *whitened) innovate(x []float64, order int) {
 	w.steps.calm = unbounded
 	if !w.discrete {
 		w.steps.calm = winsorise(x)
@@ -122,7 +155,7 @@ func (w *whitened) innovate(x []float64) {
 		w.unfit = unfitRegular
 		return
 	}
-	w.steps.model = fitAutoregression(x, maxOrder(w.n))
+	w.steps.model = fitAutoregression(x, order, maxOrder(w.n))
 	w.u = w.steps.model.innovations(x)
 	if participation(w.u) < minEvents {
 		w.unfit = unfitRare
