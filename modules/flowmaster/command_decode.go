@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -54,10 +55,11 @@ func decodeCommand() *cobra.Command {
 Prints every record in the files as one JSON object a line: flow records, option data
 records (with "options": true) and sFlow counter samples (with "counters": true).
 
-A file is a packet capture (pcap or pcapng) or the payload of one UDP datagram; - is the
-standard input. The files are read in order, as if one exporter had sent them: templates
-in one serve those after it. Addresses are printed as the datagrams hold them, unless
---mask is given.
+A file is a packet capture (pcap or pcapng), the payload of one UDP datagram, or IPFIX
+messages one after another; - is the standard input. The files are read in order, as if one
+exporter had sent them: templates in one serve those after it. Where a capture has several
+exporters, each one's own templates go first. Addresses are printed as the datagrams hold
+them, unless --mask is given.
 
 What cannot be decoded is told on the standard error, and the exit status is 1 then; this
 includes data whose template has not come before it.`,
@@ -92,7 +94,7 @@ includes data whose template has not come before it.`,
 }
 
 // fileLimits are wider than a collector's: the files are what someone chose to look at.
-var fileLimits = decode.Limits{Domains: 1 << 16, Templates: 1 << 16, Fields: 1 << 12, TemplateBytes: 256 << 20, Samplers: 1 << 16, TTL: -1}
+var fileLimits = decode.Limits{Exporters: 1 << 16, Domains: 1 << 16, Templates: 1 << 16, Fields: 1 << 12, TemplateBytes: 256 << 20, Samplers: 1 << 16, TTL: -1}
 
 // progressFrom is from which size on reading takes long enough to be shown.
 const progressFrom = 4 << 20
@@ -120,7 +122,9 @@ type fileDecoder struct {
 	port    uint16
 	started time.Time
 
-	line      []byte
+	lines     []byte // of one datagram
+	spare     []byte
+	source    netip.Addr
 	datagrams int
 	faults    int
 }
@@ -168,7 +172,10 @@ func (f *fileDecoder) file(stdin io.Reader, name string) error {
 		f.fault("%s: the capture cut %d datagrams short: take whole packets (tcpdump -s 0)", name, s.Truncated)
 	}
 	if s.Fragments > 0 {
-		f.fault("%s: %d fragments of IP packets were left out: they are not put together", name, s.Fragments)
+		f.fault("%s: %d fragments of IP packets were left out: not all parts of them are there", name, s.Fragments)
+	}
+	if s.UnknownLink > 0 {
+		f.fault("%s: %d packets of a link layer that is not known", name, s.UnknownLink)
 	}
 	return nil
 }
@@ -179,27 +186,45 @@ func (f *fileDecoder) datagram(where string, d decode.Datagram) error {
 	if received.IsZero() {
 		received = f.started
 	}
-	var writeErr error
-	// All datagrams are those of one exporter for the decoder, wherever they came from.
-	res, err := f.decoder.Visit(decode.Packet{Received: received, Payload: d.Payload}, func(r *decode.DataRecord) {
-		r.Exporter = d.Source.Addr()
-		if f.mask != nil {
-			r.Mask(f.mask.IPv4, f.mask.IPv6)
+	f.source = d.Source.Addr()
+	p := decode.Packet{Exporter: f.source, Received: received, Payload: d.Payload}
+	res, err := f.visit(p)
+	if f.source.IsValid() && (res.UnknownSets > 0 || res.Templates > 0) {
+		// No address at all stands for all exporters: it has the templates of each,
+		// for data that came from elsewhere than they did.
+		own := f.lines
+		f.lines, f.spare = f.spare, nil
+		p.Exporter = netip.Addr{}
+		all, allErr := f.visit(p)
+		if all.UnknownSets < res.UnknownSets {
+			res, err, own, f.lines = all, allErr, f.lines, own
 		}
-		f.line = append(r.AppendJSON(f.line[:0]), '\n')
-		if writeErr == nil {
-			_, writeErr = f.out.Write(f.line)
-		}
-	})
+		f.lines, f.spare = own, f.lines
+	}
+	if _, err := f.out.Write(f.lines); err != nil {
+		return err
+	}
 	switch {
-	case writeErr != nil:
-		return writeErr
 	case err != nil:
 		f.fault("%s: %v", where, err)
+	case res.UnknownSets > 0 && res.Source == flow.SourceSFlow:
+		f.fault("%s: samples of a format that is not known: %d, with %d octets", where, res.UnknownSets, res.UnknownOctets)
 	case res.UnknownSets > 0:
 		f.fault("%s: data sets whose template has not come yet: %d, with %d octets", where, res.UnknownSets, res.UnknownOctets)
 	}
 	return nil
+}
+
+// visit puts the records of a datagram into f.lines.
+func (f *fileDecoder) visit(p decode.Packet) (decode.Result, error) {
+	f.lines = f.lines[:0]
+	return f.decoder.Visit(p, func(r *decode.DataRecord) {
+		r.Exporter = f.source
+		if f.mask != nil {
+			r.Mask(f.mask.IPv4, f.mask.IPv6)
+		}
+		f.lines = append(r.AppendJSON(f.lines), '\n')
+	})
 }
 
 // fault tells and counts one fault.

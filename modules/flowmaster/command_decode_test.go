@@ -159,6 +159,68 @@ func TestDecodeCaptures(t *testing.T) {
 	}
 }
 
+// netFlow9 is a datagram of one source ID with one set.
+func netFlow9(set int, body ...byte) []byte {
+	b := make([]byte, 24)
+	binary.BigEndian.PutUint16(b, 9)
+	binary.BigEndian.PutUint16(b[2:], 1)
+	binary.BigEndian.PutUint16(b[20:], uint16(set))
+	binary.BigEndian.PutUint16(b[22:], uint16(4+len(body)))
+	return append(b, body...)
+}
+
+// Exporters in one capture that use the same template ID for different things keep apart;
+// data that none but another has the template for uses that one.
+func TestDecodeSeveralExporters(t *testing.T) {
+	source := netFlow9(0, 1, 0, 0, 1, 0, 8, 0, 4)       // template 256: sourceIPv4Address
+	destination := netFlow9(0, 1, 0, 0, 1, 0, 12, 0, 4) // template 256: destinationIPv4Address
+	data := netFlow9(256, 192, 0, 2, 9)
+	b := capture(make([]uint16, 5), source, destination, data, data, data)
+	packet := 16 + 28
+	at := 24
+	for i, p := range [][]byte{source, destination, data, data, data} {
+		b[at+16+15] = []byte{1, 2, 1, 2, 3}[i] // the last octet of the source address
+		at += packet + len(p)
+	}
+	dir := t.TempDir()
+	file, raw := filepath.Join(dir, "two.pcap"), filepath.Join(dir, "raw")
+	if os.WriteFile(file, b, 0o600) != nil || os.WriteFile(raw, data, 0o600) != nil {
+		t.Fatal("could not write")
+	}
+	out, errs, err := run(t, "decode", file, raw)
+	list := records(t, out)
+	if err != nil || len(list) != 4 {
+		t.Fatalf("%v: %s%s", err, out, errs)
+	}
+	for i, want := range []string{"sourceIPv4Address", "destinationIPv4Address", "destinationIPv4Address", "destinationIPv4Address"} {
+		if list[i][want] != "192.0.2.9" {
+			t.Errorf("record %d: %v, want %s", i, list[i], want)
+		}
+	}
+	if list[2]["exporter"] != "203.0.113.3" {
+		t.Errorf("record 2 is of %v", list[2]["exporter"])
+	}
+	if out, _, _ = run(t, "decode", "--mask", file); records(t, out)[0]["exporter"] != "203.0.113.0" {
+		t.Errorf("the exporter is not masked: %s", out)
+	}
+	if _, errs, err = run(t, "decode", raw); err == nil || !strings.Contains(errs, "template") {
+		t.Errorf("no template: %v: %s", err, errs)
+	}
+}
+
+// A capture of a link layer that cannot be read is not one without datagrams.
+func TestDecodeTellsOfUnknownLinkLayers(t *testing.T) {
+	b := capture([]uint16{2055}, netFlow5())
+	b[20] = 147
+	file := filepath.Join(t.TempDir(), "link.pcap")
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, err := run(t, "decode", file); err == nil || out != "" || !strings.Contains(errs, "link layer") {
+		t.Errorf("%v: %s%s", err, out, errs)
+	}
+}
+
 // Faults without end are counted and not all told.
 func TestDecodeTellsABoundedNumberOfFaults(t *testing.T) {
 	n := 3 * errorsShown

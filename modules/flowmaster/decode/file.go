@@ -23,16 +23,18 @@ type Datagram struct {
 // FileReader reads datagrams from a packet capture (pcap or pcapng), or takes
 // the whole file for the payload of one datagram. Not safe for concurrent use.
 type FileReader struct {
-	format  string
-	next    func() (Datagram, error)
-	skipped SkippedPackets
+	format    string
+	next      func() (Datagram, error)
+	skipped   SkippedPackets
+	fragments fragments
 }
 
 // SkippedPackets counts what a capture held besides UDP datagrams.
 type SkippedPackets struct {
-	NotUDP    int // including link layers that are not known
-	Fragments int // of IP packets; they are not put together
-	Truncated int // UDP datagrams that the capture cut short
+	NotUDP      int
+	UnknownLink int // packets of link layers that are not known
+	Fragments   int // of IP packets that were not all there
+	Truncated   int // UDP datagrams that the capture cut short
 }
 
 // ErrCapture is wrapped by errors about the capture file itself. After one,
@@ -73,26 +75,41 @@ func NewFileReader(r io.Reader) (*FileReader, error) {
 func (f *FileReader) Format() string { return f.format }
 
 // Skipped returns what was passed over so far.
-func (f *FileReader) Skipped() SkippedPackets { return f.skipped }
+func (f *FileReader) Skipped() SkippedPackets {
+	s := f.skipped
+	s.Fragments = f.fragments.missed()
+	return s
+}
 
 // Next returns the next datagram, or io.EOF after the last one.
 func (f *FileReader) Next() (Datagram, error) { return f.next() }
 
-// payloadReader takes all that is left for one payload.
-func payloadReader(r io.Reader) func() (Datagram, error) {
-	done := false
+// payloadReader takes all that is left for one payload, or for the IPFIX
+// messages of a file (RFC 5655) one by one.
+func payloadReader(r *bufio.Reader) func() (Datagram, error) {
+	first := true
 	return func() (Datagram, error) {
-		if done {
-			return Datagram{}, io.EOF
+		length := maxDatagram
+		if h, err := r.Peek(4); err == nil && binary.BigEndian.Uint16(h) == 10 {
+			if n := int(binary.BigEndian.Uint16(h[2:])); n >= ipfixHeader {
+				length = n
+			}
+		} else if err != nil && err != io.EOF {
+			return Datagram{}, err
 		}
-		done = true
-		b, err := io.ReadAll(io.LimitReader(r, maxDatagram+1))
+		b, err := io.ReadAll(io.LimitReader(r, int64(length)))
 		if err != nil {
 			return Datagram{}, err
 		}
-		if len(b) > maxDatagram {
-			return Datagram{}, fmt.Errorf("neither a packet capture nor one datagram: longer than %d octets: %w", maxDatagram, ErrCapture)
+		if length == maxDatagram {
+			if _, err := r.Peek(1); err == nil {
+				return Datagram{}, fmt.Errorf("neither a packet capture nor one datagram: longer than %d octets: %w", maxDatagram, ErrCapture)
+			}
 		}
+		if !first && allZero(b) { // nothing, or padding
+			return Datagram{}, io.EOF
+		}
+		first = false
 		return Datagram{Payload: b}, nil
 	}
 }

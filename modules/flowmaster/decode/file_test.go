@@ -109,6 +109,9 @@ func TestReadCaptures(t *testing.T) {
 		"raw IP":                {pcapFile(littleEndian, pcapMicroseconds, linkRaw, udp4(payload)), micro},
 		"loopback":              {pcapFile(littleEndian, pcapMicroseconds, linkNull, join([]byte{2, 0, 0, 0}, udp4(payload))), micro},
 		"cooked":                {pcapFile(littleEndian, pcapMicroseconds, linkSLL, join(make([]byte, 14), words(etherTypeIPv4), udp4(payload))), micro},
+		"PPP":                   {pcapFile(littleEndian, pcapMicroseconds, linkPPP, join([]byte{0xff, 3, 0, 0x21}, udp4(payload))), micro},
+		"PPP, compressed":       {pcapFile(littleEndian, pcapMicroseconds, linkPPPHDLC, join([]byte{0x21}, udp4(payload))), micro},
+		"Cisco HDLC":            {pcapFile(littleEndian, pcapMicroseconds, linkCHDLC, join([]byte{0x0f, 0}, words(etherTypeIPv4), udp4(payload))), micro},
 		"cooked v2":             {pcapFile(littleEndian, pcapMicroseconds, linkSLL2, join(words(etherTypeIPv4), make([]byte, 18), udp4(payload))), micro},
 		"with a checksum flag":  {pcapFile(littleEndian, pcapMicroseconds, 0x04000000|linkRaw, udp4(payload)), micro},
 		"pcapng, little-endian": {pcapngSectionOf(littleEndian, interfaceBlock(littleEndian, linkRaw), enhancedPacket(littleEndian, 0, units(1e6), udp4(payload))), quarter},
@@ -150,14 +153,14 @@ func TestReadSkips(t *testing.T) {
 	later := udp4([]byte("x"))
 	later[7] = 9
 	all, skipped, err := readFile(pcapFile(littleEndian, pcapMicroseconds, linkRaw,
-		tcp, first, later, udp4([]byte("kept")), udp4([]byte("cut short"))[:30], []byte{1, 2}, nil))
+		tcp, first, later, udp4([]byte("kept")), udp4([]byte("cut short"))[:30], udp4([]byte("its header too"))[:24], []byte{1, 2}, nil))
 	if err != nil || len(all) != 1 || string(all[0].Payload) != "kept" {
 		t.Errorf("%d datagrams, %v", len(all), err)
 	}
-	if want := (SkippedPackets{NotUDP: 3, Fragments: 2, Truncated: 1}); skipped != want {
+	if want := (SkippedPackets{NotUDP: 3, Fragments: 2, Truncated: 2}); skipped != want {
 		t.Errorf("%+v, want %+v", skipped, want)
 	}
-	if _, skipped, err = readFile(pcapFile(littleEndian, pcapMicroseconds, 9999, udp4(nil))); err != nil || skipped.NotUDP != 1 {
+	if _, skipped, err = readFile(pcapFile(littleEndian, pcapMicroseconds, 9999, udp4(nil))); err != nil || skipped != (SkippedPackets{UnknownLink: 1}) {
 		t.Errorf("unknown link layer: %+v, %v", skipped, err)
 	}
 }
@@ -178,6 +181,124 @@ func TestReadPayload(t *testing.T) {
 	}
 	if _, _, err := readFile(make([]byte, maxDatagram+1)); !errors.Is(err, ErrCapture) {
 		t.Errorf("too long: %v", err)
+	}
+}
+
+// A file of IPFIX messages (RFC 5655) is read to its end.
+func TestReadMessages(t *testing.T) {
+	one, two := words(10, 20, 0, 1, 0, 2, 0, 3, 2, 4), words(10, 16, 0, 1, 0, 2, 0, 3)
+	for name, c := range map[string]struct {
+		file []byte
+		want int
+	}{
+		"two":                    {join(one, two), 2},
+		"padded":                 {join(one, make([]byte, 40)), 1},
+		"with something behind":  {join(one, two, []byte{1}), 3},
+		"a length of less":       {join(one, words(10, 3, 0, 0)), 2},
+		"the last one cut short": {join(one, two[:10]), 2},
+		"more than a datagram":   {bytes.Repeat(one, 1<<13), 1 << 13},
+	} {
+		all, _, err := readFile(c.file)
+		if err != nil || len(all) != c.want || !bytes.Equal(all[0].Payload, one) {
+			t.Errorf("%s: %d messages, %v", name, len(all), err)
+		}
+	}
+}
+
+// cut4 makes fragments of an IPv4 packet, at these offsets of its payload.
+func cut4(packet []byte, at ...int) (parts [][]byte) {
+	body := packet[20:]
+	for i, from := range at {
+		to, more := len(body), 0
+		if i+1 < len(at) {
+			to, more = at[i+1], 0x2000
+		}
+		p := join(packet[:20], body[from:to])
+		binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
+		binary.BigEndian.PutUint16(p[6:], uint16(from/8|more))
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// cut6 is cut4 for IPv6.
+func cut6(packet []byte, at ...int) (parts [][]byte) {
+	body := packet[40:]
+	for i, from := range at {
+		to, more := len(body), 0
+		if i+1 < len(at) {
+			to, more = at[i+1], 1
+		}
+		p := join(packet[:40], words(protocolUDP<<8, from|more, 0, 77), body[from:to])
+		p[6] = 44
+		binary.BigEndian.PutUint16(p[4:], uint16(len(p)-40))
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+func TestReadFragments(t *testing.T) {
+	payload := bytes.Repeat([]byte("0123456789"), 20)
+	four, six := cut4(udp4(payload), 0, 64, 160), cut6(udp6(payload), 0, 64, 160)
+	other := cut4(udp4(bytes.ToUpper(payload)), 0, 64)
+	for _, p := range other {
+		p[5] = 9 // another identification
+	}
+	overlap := cut4(udp4(payload), 0, 56)[1]
+	tcp := cut4(udp4(payload), 0, 64)
+	for _, p := range tcp {
+		p[9] = protocolTCP
+	}
+	for name, c := range map[string]struct {
+		packets [][]byte
+		want    int
+		skipped SkippedPackets
+	}{
+		"in order":             {four, 1, SkippedPackets{}},
+		"in reverse":           {[][]byte{four[2], four[1], four[0]}, 1, SkippedPackets{}},
+		"twice":                {[][]byte{four[0], four[0], four[1], four[2]}, 1, SkippedPackets{}},
+		"among others":         {[][]byte{four[0], other[0], four[2], other[1], udp4(payload), four[1]}, 3, SkippedPackets{}},
+		"IPv6":                 {[][]byte{six[1], six[0], six[2]}, 1, SkippedPackets{}},
+		"a padded frame":       {[][]byte{four[0], four[1], append(bytes.Clone(four[2]), 0, 0)}, 1, SkippedPackets{}},
+		"one missing":          {[][]byte{four[0], four[2]}, 0, SkippedPackets{Fragments: 2}},
+		"overlapping":          {[][]byte{four[0], overlap, four[1]}, 0, SkippedPackets{Fragments: 3}},
+		"cut short":            {[][]byte{four[0], four[1][:70], four[2]}, 0, SkippedPackets{Fragments: 3}},
+		"of something else":    {tcp, 0, SkippedPackets{NotUDP: 1}},
+		"beyond the last part": {[][]byte{four[2], cut4(udp4(append(payload, payload...)), 0, 240)[1]}, 0, SkippedPackets{Fragments: 2}},
+	} {
+		all, skipped, err := readFile(pcapFile(littleEndian, pcapMicroseconds, linkRaw, c.packets...))
+		if err != nil || len(all) != c.want || skipped != c.skipped {
+			t.Errorf("%s: %d datagrams, %+v, %v", name, len(all), skipped, err)
+			continue
+		}
+		for _, d := range all {
+			if !bytes.EqualFold(d.Payload, payload) || d.Source.Port() != 2055 {
+				t.Errorf("%s: %q from %v", name, d.Payload, d.Source)
+			}
+		}
+	}
+}
+
+// First fragments without end are given up, the oldest first.
+func TestReadFragmentsIsBounded(t *testing.T) {
+	const n = 3 * maxFragmented
+	var f FileReader
+	for i := range n {
+		p := cut4(udp4(make([]byte, 2000)), 0, 1600)[0]
+		binary.BigEndian.PutUint16(p[4:], uint16(i))
+		f.datagram(linkRaw, p)
+		if held := &f.fragments; len(held.packets) > maxFragmented || len(held.order) != len(held.packets) || held.octets > maxFragmentOctets {
+			t.Fatalf("%d packets, %d octets", len(held.packets), held.octets)
+		}
+	}
+	if got := f.Skipped().Fragments; got != n {
+		t.Errorf("%d fragments of no use, want %d", got, n)
+	}
+	// The newest one is still there.
+	last := cut4(udp4(make([]byte, 2000)), 0, 1600)[1]
+	binary.BigEndian.PutUint16(last[4:], n-1)
+	if d, ok := f.datagram(linkRaw, last); !ok || len(d.Payload) != 2000 {
+		t.Errorf("%d octets, %v", len(d.Payload), ok)
 	}
 }
 

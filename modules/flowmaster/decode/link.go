@@ -9,14 +9,23 @@ import (
 const (
 	linkNull     = 0
 	linkEthernet = 1
+	linkPPP      = 9
 	linkRawBSD   = 12
 	linkRawOpen  = 14
+	linkPPPHDLC  = 50
 	linkRaw      = 101
+	linkCHDLC    = 104
 	linkLoop     = 108
 	linkSLL      = 113
 	linkIPv4     = 228
 	linkIPv6     = 229
 	linkSLL2     = 276
+)
+
+// PPP's protocol numbers.
+const (
+	pppIPv4 = 0x21
+	pppIPv6 = 0x57
 )
 
 // parseLink finds the headers of a captured packet. It returns false for link
@@ -29,6 +38,21 @@ func (h *packetHeader) parseLink(link uint32, b []byte) bool {
 		h.parseIP(b, 4) // behind an address family, whose values differ by system
 	case linkRaw, linkRawBSD, linkRawOpen, linkIPv4, linkIPv6:
 		h.parseIP(b, 0)
+	case linkPPP, linkPPPHDLC:
+		at := 0
+		if len(b) >= 2 && b[0] == 0xff { // address and control, which may be left out
+			at = 2
+		}
+		if len(b) > at && b[at] == 0 { // the protocol's first octet may be left out too
+			at++
+		}
+		if len(b) > at && (b[at] == pppIPv4 || b[at] == pppIPv6) {
+			h.parseIP(b, at+1)
+		}
+	case linkCHDLC:
+		if len(b) >= 4 {
+			h.parseEtherType(binary.BigEndian.Uint16(b[2:]), b, 4)
+		}
 	case linkSLL:
 		if len(b) >= 16 {
 			h.parseEtherType(binary.BigEndian.Uint16(b[14:]), b, 16)
@@ -49,32 +73,42 @@ const udpHeader = 8
 // the reason counted, if there is none.
 func (f *FileReader) datagram(link uint32, b []byte) (d Datagram, ok bool) {
 	var h packetHeader
-	if !h.parseLink(link, b) || h.ipVersion == 0 {
+	if !h.parseLink(link, b) {
+		f.skipped.UnknownLink++
+		return d, false
+	}
+	if h.ipVersion == 0 {
 		f.skipped.NotUDP++
 		return d, false
 	}
+	transport, protocol := h.transport, h.protocol
 	if h.fragment || h.moreFragments {
-		f.skipped.Fragments++
-		return d, false
+		if transport, protocol = f.fragments.add(&h, b); transport == nil {
+			return d, false
+		}
 	}
-	if h.protocol != protocolUDP || len(h.transport) < udpHeader {
+	if protocol != protocolUDP {
 		f.skipped.NotUDP++
 		return d, false
 	}
-	n := int(binary.BigEndian.Uint16(h.transport[4:]))
+	if len(transport) < udpHeader {
+		f.skipped.Truncated++
+		return d, false
+	}
+	n := int(binary.BigEndian.Uint16(transport[4:]))
 	if n < udpHeader {
 		f.skipped.NotUDP++
 		return d, false
 	}
-	if n > len(h.transport) {
+	if n > len(transport) {
 		f.skipped.Truncated++
 		return d, false
 	}
 	source, _ := netip.AddrFromSlice(h.sourceAddress)
 	destination, _ := netip.AddrFromSlice(h.destinationAddress)
 	return Datagram{
-		Source:      netip.AddrPortFrom(source, binary.BigEndian.Uint16(h.transport)),
-		Destination: netip.AddrPortFrom(destination, binary.BigEndian.Uint16(h.transport[2:])),
-		Payload:     h.transport[udpHeader:n],
+		Source:      netip.AddrPortFrom(source, binary.BigEndian.Uint16(transport)),
+		Destination: netip.AddrPortFrom(destination, binary.BigEndian.Uint16(transport[2:])),
+		Payload:     transport[udpHeader:n],
 	}, true
 }

@@ -99,7 +99,12 @@ func appendFieldsJSON(dst []byte, fields []Field, more bool) []byte {
 // addresses, bits6 of IPv6 ones, and clears the lower half of MAC addresses.
 // Octets are copied, the datagram stays as it is. Sections of packets, which
 // hold addresses too, are emptied.
-func (r *DataRecord) Mask(bits4, bits6 uint8) { maskFields(r.Fields, bits4, bits6) }
+func (r *DataRecord) Mask(bits4, bits6 uint8) {
+	if r.Exporter.IsValid() {
+		r.Exporter = flow.AddrFrom(r.Exporter).Masked(bits4, bits6).Netip()
+	}
+	maskFields(r.Fields, bits4, bits6)
+}
 
 func maskFields(fields []Field, bits4, bits6 uint8) {
 	for i := range fields {
