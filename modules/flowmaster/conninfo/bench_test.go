@@ -1,6 +1,9 @@
 package conninfo
 
-import "testing"
+import (
+	"net"
+	"testing"
+)
 
 // One reading of an open connection.
 func BenchmarkSample(b *testing.B) {
@@ -53,6 +56,36 @@ func BenchmarkCopy(b *testing.B) {
 					}
 					n += m
 				}
+			}
+		})
+	}
+}
+
+// Opening and closing a connection, wrapped and not.
+func BenchmarkClose(b *testing.B) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ln.Close()
+	for _, wrapped := range []bool{false, true} {
+		b.Run(map[bool]string{false: "bare", true: "wrapped"}[wrapped], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				x, err := net.Dial("tcp", ln.Addr().String())
+				if err != nil {
+					b.Fatal(err)
+				}
+				peer, err := ln.Accept()
+				if err != nil {
+					b.Fatal(err)
+				}
+				peer.(*net.TCPConn).SetLinger(0) // no port is kept waiting
+				if wrapped {
+					x, _ = wrap(x.(*net.TCPConn))
+				}
+				x.Close()
+				peer.Close()
 			}
 		})
 	}
