@@ -112,7 +112,7 @@ func (c *Choice) PickOpen(list []*Backend, policy Picker) int {
 	return policy.Pick(list, c)
 }
 
-// claimProbe takes the probe that a half-open or silent backend wants. Requests that cannot be repeated
+// claimProbe takes the probe that a half-open, silent or slow backend wants. Requests that cannot be repeated
 // are spared while others come: should the probe fail, nobody must notice.
 func (p *Pool) claimProbe(list []*Backend, c *Choice) int {
 	for i, b := range list {

@@ -59,6 +59,7 @@ func (p *Pool) sound(b *Backend, length, now time.Duration) {
 	defer b.mu.Unlock()
 	if wait := min(max(soundLeast, length*soundGrowth/100), soundMost); now-b.health.sounded >= wait {
 		b.health.sounded = now
+		b.anyProbe.Store(false)
 		b.wanted.Store(true)
 	}
 }

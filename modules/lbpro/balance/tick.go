@@ -52,9 +52,9 @@ func (p *Pool) Tick(now, every time.Duration) {
 	if !held {
 		p.listen(all, o, now)
 	}
-	if o.Hedge && !held && p.Active() > 0 {
+	if !held && p.Active() > 0 {
 		for _, b := range all {
-			p.recheck(b, now, median)
+			p.recheck(b, o.Hedge, now, median)
 		}
 	}
 	p.width = p.median(all, 1, widthOf)
