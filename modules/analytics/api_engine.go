@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/prometheus/scrape"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/window"
@@ -20,6 +21,8 @@ type apiEngine interface {
 	// Store is nil while none is open.
 	Store() store.Store
 	QueryLimits() QueryLimits
+	// ScrapedMetadata is of the metrics of others than this process.
+	ScrapedMetadata() []scrape.MetricMetadata
 	// FrameFor returns the series called names, all without names, and what they are, in
 	// the same order.
 	FrameFor(ctx context.Context, from, to time.Time, step time.Duration, names []string) (*window.Frame, []SeriesInfo, error)

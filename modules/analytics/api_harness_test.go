@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/util/annotations"
@@ -177,6 +178,7 @@ type fakeEngine struct {
 	store  store.Store
 	limits QueryLimits
 	report *StatusReport
+	meta   []scrape.MetricMetadata
 	frame  func(from, to time.Time, step time.Duration) (*window.Frame, []SeriesInfo)
 }
 
@@ -185,6 +187,8 @@ func (f *fakeEngine) FrameFor(_ context.Context, from, to time.Time, step time.D
 	frame, infos = choose(frame, infos, names)
 	return frame, infos, nil
 }
+
+func (f *fakeEngine) ScrapedMetadata() []scrape.MetricMetadata { return f.meta }
 
 func (*fakeEngine) CurrentSignals() []SignalReport {
 	return []SignalReport{{Pipeline: "balancer", Name: "latency"}, {Pipeline: "balancer", Name: "load"}, {Pipeline: "network", Name: "rtt"}}

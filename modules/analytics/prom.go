@@ -55,12 +55,20 @@ func promResources() []*resource {
 			params: slices.Concat([]param{match}, span, []param{limit}),
 		},
 		{
-			path: "metadata", serve: serveMetadata, about: "Type and help of this process's metrics. Those of other sources and of a remote store are not known here.",
+			path: "metadata", serve: serveMetadata, about: "Type and help of this process's metrics, and of those collected from other sources. Those of a remote store are not known here.",
 			params: []param{{"metric", "Of this metric only."}, {"limit", "At most so many metrics."}, {"limit_per_metric", "At most so many entries of each."}},
 		},
 		{
 			path: "format_query", serve: serveFormatQuery, form: true, about: "A PromQL expression, laid out for reading.",
 			params: []param{{"query", "The expression."}},
+		},
+		{
+			path: "rules", serve: serveRules, about: "Rules of Prometheus: none are evaluated here, and the list is empty.",
+			params: []param{{"type", "`alert` or `record` only."}},
+		},
+		{
+			path: "query_exemplars", serve: serveExemplars, form: true, about: "Exemplars of the series of an expression: none are kept, and the list is empty.",
+			params: slices.Concat([]param{{"query", "The expression."}}, span),
 		},
 		{path: "status/buildinfo", serve: serveBuildInfo, about: "The version of Prometheus' engine in use."},
 	}

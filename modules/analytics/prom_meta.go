@@ -1,6 +1,7 @@
 package analytics
 
 import (
+	"maps"
 	"net/http"
 	"runtime"
 	"runtime/debug"
@@ -42,21 +43,42 @@ func serveMetadata(c *call) error {
 	if err != nil && len(families) == 0 {
 		return &promError{http.StatusInternalServerError, promInternal, err}
 	}
-	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
-	found := make(map[string][]metadata)
-	for _, f := range families {
-		if want := c.get("metric"); want != "" && f.GetName() != want {
-			continue
+	known := make(map[string][]metadata)
+	add := func(name string, m metadata) {
+		if want := c.get("metric"); want != "" && name != want {
+			return
 		}
+		list, old := known[name]
+		if (old || len(known) < mostResults) && len(list) < mostMetadata && !slices.Contains(list, m) {
+			known[name] = append(list, m)
+		}
+	}
+	for _, f := range families {
+		add(f.GetName(), metadata{strings.ToLower(f.GetType().String()), f.GetHelp(), f.GetUnit()})
+	}
+	if e, err := runningEngine(); err == nil {
+		for _, m := range e.ScrapedMetadata() {
+			add(m.MetricFamily, metadata{string(m.Type), m.Help, m.Unit})
+		}
+	}
+	found := make(map[string][]metadata)
+	for _, name := range slices.Sorted(maps.Keys(known)) {
 		if limit >= 0 && len(found) >= limit {
 			break
 		}
-		if each != 0 {
-			found[f.GetName()] = []metadata{{strings.ToLower(f.GetType().String()), f.GetHelp(), f.GetUnit()}}
+		list := known[name]
+		if each >= 0 {
+			list = list[:min(each, len(list))]
+		}
+		if len(list) > 0 {
+			found[name] = list
 		}
 	}
 	return c.writeProm(found, nil, "")
 }
+
+// mostMetadata bounds the different things that targets say of one metric.
+const mostMetadata = 20
 
 // promBuildInfo is what clients choose by what they can ask for.
 type promBuildInfo struct {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/scrape"
 )
 
 // at is a moment of a testStore as a parameter.
@@ -318,8 +320,49 @@ func TestPromClient(t *testing.T) {
 	if m, err = v1.Metadata(t.Context(), "", "3"); err != nil || len(m) != 3 {
 		t.Errorf("metadata of three metrics: %+v: %v", m, err)
 	}
+	if got, err := v1.Rules(t.Context(), nil); err != nil || got.Groups == nil || len(got.Groups) > 0 {
+		t.Errorf("rules %+v: %v", got, err)
+	}
+	if got, err := v1.QueryExemplars(t.Context(), "up", apiEpoch, time.Now()); err != nil || got == nil || len(got) > 0 {
+		t.Errorf("exemplars %+v: %v", got, err)
+	}
 	var bad *promv1.Error
+	if _, err := v1.QueryExemplars(t.Context(), "sum(", apiEpoch, time.Now()); !errors.As(err, &bad) || bad.Type != promv1.ErrBadData {
+		t.Errorf("exemplars of no expression: %v", err)
+	}
 	if _, _, _, err := v1.Query(t.Context(), "sum(", time.Now()); !errors.As(err, &bad) || bad.Type != promv1.ErrBadData {
 		t.Errorf("error: %v", err)
+	}
+}
+
+// TestPromMetadataOfOthers has what targets say beside what this process says.
+func TestPromMetadataOfOthers(t *testing.T) {
+	c, e := startFake(t, "analytics_api")
+	e.meta = []scrape.MetricMetadata{
+		{MetricFamily: "shop_orders_total", Type: model.MetricTypeCounter, Help: "Orders <b>placed</b>."},
+		{MetricFamily: "shop_orders_total", Type: model.MetricTypeCounter, Help: "Orders <b>placed</b>."}, // of another target
+		{MetricFamily: "shop_orders_total", Type: model.MetricTypeGauge, Help: "An old one."},
+		{MetricFamily: "shop_seconds", Type: model.MetricTypeHistogram, Help: "Time.", Unit: "seconds"},
+	}
+	for i := range 3 * mostMetadata {
+		e.meta = append(e.meta, scrape.MetricMetadata{MetricFamily: "shop_odd", Type: model.MetricTypeGauge, Help: strconv.Itoa(i)})
+	}
+	ask := func(query string) (found map[string][]metadata) {
+		t.Helper()
+		var a promAnswer
+		c.ask("GET", c.site+"/api/v1/metadata"+query, "", nil).check(t, query, 200, &a)
+		if err := json.Unmarshal(a.Data, &found); err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	all := ask("")
+	orders := []metadata{{"counter", "Orders <b>placed</b>.", ""}, {"gauge", "An old one.", ""}}
+	if !slices.Equal(all["shop_orders_total"], orders) || !slices.Equal(all["shop_seconds"], []metadata{{"histogram", "Time.", "seconds"}}) ||
+		len(all["shop_odd"]) != mostMetadata || len(all["caddy_config_last_reload_successful"]) != 1 {
+		t.Errorf("%+v", all)
+	}
+	if got := ask("?metric=shop_orders_total&limit_per_metric=1"); len(got) != 1 || !slices.Equal(got["shop_orders_total"], orders[:1]) {
+		t.Errorf("one of one metric: %+v", got)
 	}
 }

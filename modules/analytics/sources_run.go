@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +29,8 @@ type scraping struct {
 	timeout time.Duration // at most; an interval may be shorter
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	logger  *slog.Logger
+
+	manager *atomic.Pointer[scrape.Manager] // where to put the one that runs; nil where nobody asks
 }
 
 const (
@@ -57,6 +60,10 @@ func (s *scraping) run(ctx context.Context, to storage.AppendableV2, interval ti
 	m, err := s.start(cfg, conns, to, done)
 	if err != nil {
 		return err
+	}
+	if s.manager != nil {
+		s.manager.Store(m.manager)
+		defer s.manager.CompareAndSwap(m.manager, nil)
 	}
 	var first sync.WaitGroup
 	if interval > patience {

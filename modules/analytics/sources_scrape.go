@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/alecthomas/units"
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/caddy-lbpro/caddy-lbpro/internal/argument"
@@ -130,6 +132,7 @@ func (s *ScrapeSource) Provision(ctx caddy.Context) error {
 		timeout: time.Duration(s.Timeout),
 		dial:    (&net.Dialer{Timeout: time.Duration(s.Timeout), KeepAlive: 30 * time.Second}).DialContext,
 		logger:  ctx.Slogger(),
+		manager: new(atomic.Pointer[scrape.Manager]),
 	}
 	return nil
 }

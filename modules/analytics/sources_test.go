@@ -335,3 +335,29 @@ func FuzzParseTarget(f *testing.F) {
 		}
 	})
 }
+
+func TestScrapeSourceKnowsItsMetrics(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		fmt.Fprint(w, "# HELP shop_orders_total Orders placed.\n# TYPE shop_orders_total counter\nshop_orders_total 5\n")
+	}))
+	defer server.Close()
+	src := &ScrapeSource{SourceName: "shop", Targets: []string{server.URL}}
+	provision(t, src)
+	if got := src.metricMetadata(); got != nil {
+		t.Errorf("before it runs: %+v", got)
+	}
+	_, _, stop := runSource(t, src, time.Second)
+	eventually(t, "metadata", func() bool {
+		for _, m := range src.metricMetadata() {
+			if m.MetricFamily == "shop_orders_total" && m.Type == "counter" && m.Help == "Orders placed." {
+				return true
+			}
+		}
+		return false
+	})
+	stop()
+	if got := src.metricMetadata(); got != nil {
+		t.Errorf("after its end: %+v", got)
+	}
+}
