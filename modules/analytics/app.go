@@ -207,7 +207,7 @@ func (a *App) loadSources(ctx caddy.Context) ([]Source, error) {
 		sources = append([]Source{sources[last]}, sources[:last]...)
 	}
 	if len(sources) == 0 {
-		return nil, errors.New("no source is left: add one, or leave out no_registry")
+		return nil, errors.New("no source is left: add one, or leave out `registry off` (no_registry)")
 	}
 	return sources, nil
 }

@@ -119,6 +119,9 @@ func (s *Signal) check() error {
 	default:
 		return fmt.Errorf("signal %s: good is %q: it must be up or down, or be left out", s.Name, s.Good)
 	}
+	if strings.TrimSpace(s.Expr) == "" {
+		return fmt.Errorf("signal %s: it has no PromQL: add it, as in `signal %s \"up\"` or with expr", s.Name, s.Name)
+	}
 	expr, err := promParser.ParseExpr(expand(s.Expr, time.Second))
 	if err != nil {
 		return fmt.Errorf("signal %s: its PromQL cannot be read: %w", s.Name, err)

@@ -226,6 +226,7 @@ func TestCaddyfileOption(t *testing.T) {
 		"analytics {\n\tstore paper\n}":                              `"paper" is not a store`,
 		"analytics {\n\tsource x\n}":                                 `"x" is not a source`,
 		"analytics {\n\tregistry on\n}":                              "registry takes nothing but off",
+		"analytics {\n\tpipeline x {\n\t\tsignal a\n\t}\n}":          "signal a: it has no PromQL",
 		"analytics {\n\tpipeline x {\n\t\tsignal a `rate(b`\n\t}\n}": "signal a: its PromQL cannot be read",
 		"analytics {\n\tpipeline x {\n\t\tsignal\n\t}\n}":            "wrong argument count",
 		"analytics {\n\tpipeline x {\n\t\tcolour red\n\t}\n}":        "a pipeline takes source, interval and signal",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -200,7 +201,11 @@ func parseTarget(text, path string) (model.LabelSet, string, error) {
 		return nil, "", fmt.Errorf("target %s has a fragment, which no server gets", u.Host)
 	}
 	address := u.Host
-	if u.Port() == "" {
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return nil, "", fmt.Errorf("target %s has the port %s: it must be from 1 to 65535", u.Host, port)
+		}
+	} else {
 		port := "80"
 		if u.Scheme == "https" {
 			port = "443"

@@ -307,6 +307,8 @@ func TestScrapeTargets(t *testing.T) {
 		"http://ali:sesame@exa mple.com":  "not an address",
 		"http://example.com/a?x=1&x=2":    "parameter",
 		"http://example.com/#f":           "fragment",
+		"example.com:99999":               "from 1 to 65535",
+		"http://example.com:0/":           "from 1 to 65535",
 		"":                                "no host",
 		"http://example.com:notaport/abc": "not an address",
 	} {
