@@ -35,11 +35,13 @@ type Result struct {
 	Records        int // flow records
 	OptionRecords  int // option data records
 	CounterSamples int // sFlow counter samples
-	Templates      int // templates new or sent again
-	UnknownSets    int // data sets whose template is not known
-	UnknownOctets  int // what was in them
-	TrailingOctets int // what stood behind the end of the message
-	Lost           uint32
+	// DiscardedPackets is how many packets an sFlow agent told to have discarded.
+	DiscardedPackets int
+	Templates        int // templates new or sent again
+	UnknownSets      int // data sets whose template is not known
+	UnknownOctets    int // what was in them
+	TrailingOctets   int // what stood behind the end of the message
+	Lost             uint32
 }
 
 // Decoder decodes datagrams. Each worker has its own; they share a Store. A
@@ -68,7 +70,8 @@ type message struct {
 	override           uint32
 	result             Result
 	headerCount        int
-	headerSampling     uint32 // of NetFlow v5
+	agent              []byte // address in an sFlow header
+	header5            [netflow5Header]byte
 	firstError         error
 
 	// One of the two ways out is used: records are appended to out, or given

@@ -38,7 +38,7 @@ func TestFixtureValues(t *testing.T) {
 		{"v5 softflowd", []string{"netflow5.dat"}, 1, want{
 			"source": "netflow5", "sourceIPv4Address": "10.0.2.15", "destinationIPv4Address": "10.0.2.2",
 			"sourceTransportPort": 22., "destinationTransportPort": 54435., "octetDeltaCount": 304., "packetDeltaCount": 4.,
-			"tcpControlBits": 24., "protocolIdentifier": 6., "flowEndSysUpTime": 2577., "exportTime": "2015-05-02T18:38:08.28Z",
+			"tcpControlBits": 24., "protocolIdentifier": 6., "flowEndSysUpTime": 2577., "sysUpTime": 3381., "engineType": 0., "samplingInterval": 0., "exportTime": "2015-05-02T18:38:08.28Z",
 		}},
 		{"v5 MikroTik", []string{"netflow5_test_microtik.dat"}, 5, want{
 			"sourceIPv4Address": "10.0.11.1", "destinationIPv4Address": "192.168.0.34", "ipNextHopIPv4Address": "192.168.0.34",

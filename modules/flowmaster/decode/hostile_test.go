@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
@@ -110,6 +111,22 @@ func TestNetFlow5Counts(t *testing.T) {
 	}
 }
 
+// What a v5 header says about its records is shown with each.
+func TestNetFlow5Header(t *testing.T) {
+	b := make([]byte, netflow5Header+netflow5Record)
+	copy(b, words(5, 1, 0, 77))
+	copy(b[20:], []byte{3, 4, 0x40 | 1, 0x2c}) // engine 3/4, sampling of mode 1, 1 in 300
+	var got []byte
+	if _, err := NewDecoder(NewStore(Limits{})).Visit(packet(b), func(r *DataRecord) { got = r.AppendJSON(nil) }); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"engineType":3`, `"engineId":4`, `"samplingAlgorithm":1`, `"samplingInterval":300`, `"sysUpTime":77`, `"observationDomainId":772`} {
+		if !bytes.Contains(got, []byte(want+",")) && !bytes.Contains(got, []byte(want+"}")) {
+			t.Errorf("no %s in %s", want, got)
+		}
+	}
+}
+
 func TestLengthLies(t *testing.T) {
 	good := ipfixMessage(0, set(2, template4()), set(256, data4(), data4()))
 	if res, err := both(t, good); err != nil || res.Records != 2 {
@@ -134,6 +151,17 @@ func TestLengthLies(t *testing.T) {
 		{"set of no length", change(data+2, 0), 0, ErrLength},
 		{"set past the end", change(data+2, 37), 0, ErrLength},
 		{"set that ends in a record", change(data+2, 4+16+8), 1, ErrLength}, // the rest is no set
+		{"message with something behind it", append(bytes.Clone(good), 0, 1), 2, ErrLength},
+		{"message with padding behind it", append(bytes.Clone(good), 0, 0), 2, nil},
+		{"set of a reserved ID", change(data, 255), 0, ErrLength},
+		{"v9 set of a reserved ID", netflow9Message(0, 1, set(2, template4())), 0, ErrLength},
+		{"set shorter than a record", ipfixMessage(0, set(2, template4()), set(256, data4()[:15]), set(256, data4())), 1, ErrTruncated},
+		{"set of nothing but padding", ipfixMessage(0, set(2, template4()), set(256, make([]byte, 15)), set(256, data4())), 1, nil},
+		{"padding that is not zero", ipfixMessage(0, set(2, template4()), set(256, data4(), data4()[:15])), 1, nil},
+		{"half a set header", join(netflow9Message(0, 2, set(0, template4()), set(256, data4())), []byte{1, 2, 3}), 1, ErrTruncated},
+		{"padding of half a set header", join(netflow9Message(0, 2, set(0, template4()), set(256, data4())), []byte{0, 0, 0}), 1, nil},
+		{"a header with nothing behind it", netflow9Message(0, 2), 0, ErrTruncated},
+		{"a header that promises nothing", netflow9Message(0, 0), 0, nil},
 		{"template set of no length", change(template+2, 3), 0, ErrLength},
 		{"template with more fields than its set", change(template+6, 5), 0, ErrTruncated},
 		{"template with 65,535 fields", change(template+6, 65535), 0, ErrTruncated},
@@ -224,6 +252,7 @@ func TestLists(t *testing.T) {
 		{"ports", list(256, 3, 0, 7, 0, 2, 0, 80, 1, 0xbb), nil, `[80,443]`},
 		{"empty", list(256, 3, 0, 7, 0, 2), nil, `[]`},
 		{"left empty", list(256), nil, `[]`},
+		{"empty, of elements of no length", list(256, 255, 0, 7, 0, 0), nil, `[]`},
 		{"strings", list(256, 3, 0, 82, 255, 255, 1, 'a', 2, 'b', 'c'), nil, `["a","bc"]`},
 		{"an enterprise's", list(256, 3, 0x80, 1, 0, 1, 0, 0, 0x29, 0xd1, 5), nil, `["0x05"]`},
 		{"elements of no length", list(256, 3, 0, 7, 0, 0, 1, 2), ErrList, ``},
@@ -232,7 +261,7 @@ func TestLists(t *testing.T) {
 		{"no enterprise", list(256, 3, 0x80, 7, 0, 2, 1), ErrList, ``},
 		{"too deep", list(256, nested...), ErrList, ``},
 		{"of records", list(258, 255, 1, 1, 0, 80, 0, 81), nil, `[{"sourceTransportPort":80},{"sourceTransportPort":81}]`},
-		{"of unknown records", list(258, 255, 9, 9, 1, 2), nil, `[{"unknownTemplate2313":"0x0102"}]`},
+		{"of unknown records", list(258, 255, 9, 9, 1, 2), ErrList, `[{"unknownTemplate2313":"0x0102"}]`},
 		{"of records, cut", list(258, 255, 1), ErrList, ``},
 	} {
 		t.Run(c.name, func(t *testing.T) {

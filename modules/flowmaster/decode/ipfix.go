@@ -23,6 +23,9 @@ func (m *message) ipfix(b []byte) error {
 		return err
 	}
 	err := m.sets(b[ipfixHeader:length])
+	if !allZero(b[length:]) {
+		m.fail(fmt.Errorf("message of %d octets announced in %d: %w", length, len(b), ErrLength))
+	}
 	r := &m.result
 	r.Lost = m.domain.sequence.observe(seq, uint32(r.Records+r.OptionRecords), err == nil && r.UnknownSets == 0, &m.exporter.counters)
 	return err

@@ -64,8 +64,8 @@ func (m *message) list(kind Type, b []byte, depth int) (*List, error) {
 	}
 }
 
-// basicList reads values of one element. An element of no length is refused:
-// no number of them would fill the list.
+// basicList reads values of one element. An element of no length is refused
+// unless the list is empty: no number of them would fill it.
 func (m *message) basicList(l *List, b []byte, depth int) error {
 	if len(b) < 4 {
 		return fmt.Errorf("basicList of %d octets: %w", len(b)+1, ErrList)
@@ -80,7 +80,7 @@ func (m *message) basicList(l *List, b []byte, depth int) error {
 		f.enterprise = binary.BigEndian.Uint32(b)
 		b = b[4:]
 	}
-	if f.length == 0 {
+	if f.length == 0 && len(b) > 0 {
 		return fmt.Errorf("basicList of empty elements: %w", ErrList)
 	}
 	e, reverse := LookupElement(f.enterprise, f.id)
@@ -103,7 +103,7 @@ func (m *message) basicList(l *List, b []byte, depth int) error {
 }
 
 // listRecords reads the records of one template inside a list. Records whose
-// template is not known are shown as octets.
+// template is not known are shown as octets, and reported.
 func (m *message) listRecords(l *List, id uint16, b []byte, depth int) error {
 	t := m.domain.templates[id]
 	if t == nil {
@@ -112,6 +112,7 @@ func (m *message) listRecords(l *List, id uint16, b []byte, depth int) error {
 				Name:  "unknownTemplate" + strconv.Itoa(int(id)),
 				Value: Value{Raw: b},
 			}}})
+			m.fail(fmt.Errorf("list of template %d, which has not come: %w", id, ErrList))
 		}
 		return nil
 	}

@@ -56,10 +56,10 @@ func (m *message) netflow5(b []byte) error {
 
 	m.setBase()
 	// The upper two bits say how packets are picked, the rest one in how many.
-	m.headerSampling = uint32(binary.BigEndian.Uint16(b[22:]) & 0x3fff)
-	if m.headerSampling != 0 && m.override == 0 {
-		setSampling(&m.base, m.headerSampling)
+	if n := uint32(binary.BigEndian.Uint16(b[22:]) & 0x3fff); n != 0 && m.override == 0 {
+		setSampling(&m.base, n)
 	}
+	m.header5 = [netflow5Header]byte(b)
 	b = b[netflow5Header:end]
 	m.result.Records = count
 	if m.visit != nil {
@@ -74,6 +74,16 @@ func (m *message) netflow5(b []byte) error {
 		m.netflow5Record(&out[i], (*[netflow5Record]byte)(b[i*netflow5Record:]))
 	}
 	return nil
+}
+
+// visitHeader5 shows what a v5 header says about all records: the engine, of
+// which the domain is made, and the sampling.
+func (m *message) visitHeader5() {
+	h := &m.header5
+	m.addNumber(38, uint64(h[20])) // engineType
+	m.addNumber(39, uint64(h[21])) // engineId
+	m.addNumber(34, uint64(binary.BigEndian.Uint16(h[22:])&0x3fff))
+	m.addNumber(35, uint64(h[22]>>6)) // samplingAlgorithm
 }
 
 func (m *message) netflow5Record(r *flow.Record, b *[netflow5Record]byte) {

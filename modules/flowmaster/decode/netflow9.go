@@ -21,6 +21,9 @@ func (m *message) netflow9(b []byte) error {
 		return err
 	}
 	m.result.Lost = m.domain.sequence.observe(seq, 1, true, &m.exporter.counters)
+	if len(b) == netflow9Header && m.headerCount > 0 {
+		return fmt.Errorf("%d records announced in a header with nothing behind it: %w", m.headerCount, ErrTruncated)
+	}
 	err := m.sets(b[netflow9Header:])
 	r := &m.result
 	if err == nil && r.UnknownSets == 0 && m.headerCount != r.Records+r.OptionRecords+r.Templates {

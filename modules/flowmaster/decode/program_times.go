@@ -72,7 +72,7 @@ func fromNTP(n uint64) int64 {
 		return 0
 	}
 	sec, ns := ntpTime(n)
-	return sec*1000 + ns/1e6
+	return sec*1000 + (ns+500)/1e6 // the end of a fraction may have been cut off
 }
 
 // finishTimes completes the times of a record from what else is known: the

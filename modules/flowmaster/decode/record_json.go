@@ -8,7 +8,7 @@ import (
 
 // AppendJSON appends the record as one JSON object, without a line end: what
 // is known of the message (source, exporter, observationDomainId, templateId,
-// exportTime, sequenceNumber), then the fields under their names. Option data
+// exportTime, sysUpTime, sequenceNumber), then the fields under their names. Option data
 // records have "options": true, sFlow counter samples "counters": true. A
 // name that occurs more than once has an array; a field of the record goes
 // before a member of the same name about the message.
@@ -34,6 +34,9 @@ func (r *DataRecord) AppendJSON(dst []byte) []byte {
 	if !r.Exported.IsZero() && !r.has("exportTime") {
 		dst = append(dst, `,"exportTime":`...)
 		dst = appendTime(dst, r.Exported)
+	}
+	if r.Source != flow.SourceIPFIX {
+		dst = r.appendUint(dst, "sysUpTime", uint64(r.SysUpTime))
 	}
 	dst = r.appendUint(dst, "sequenceNumber", uint64(r.Sequence))
 	dst = appendFieldsJSON(dst, r.Fields, true)

@@ -122,6 +122,7 @@ func TestRecordTimes(t *testing.T) {
 		{"seconds", false, []int{1, 1, 150, 4, 151, 4}, join([]byte{1}, words(0, 10, 0, 11)), 10_000, 11_000},
 		{"seconds in 8 octets", false, []int{1, 1, 150, 8, 151, 8}, join([]byte{1}, words(0, 0, 0, 10, 0, 0, 0, 11)), 10_000, 11_000},
 		{"NTP", false, []int{1, 1, 154, 8, 157, 8}, join([]byte{1}, words(0x83aa, 0x7e80+10, 0x8000, 0), words(0x83aa, 0x7e80+11, 0, 0)), 10_500, 11_000},
+		{"NTP, cut off where the fraction ends", false, []int{1, 1, 154, 8, 157, 8}, join([]byte{1}, words(0x83aa, 0x7e80+10, 0x1f7c, 0xed91), words(0x83aa, 0x7e80+11, 0x1f7c, 0xe800)), 10_123, 11_123},
 		{"microseconds before export", false, []int{1, 1, 158, 4, 159, 4}, join([]byte{1}, words(0x1e, 0x8480), words(0xf, 0x4240)), exportTime - 2000, exportTime - 1000},
 		{"IPFIX uptime with boot time", false, []int{1, 1, 22, 4, 21, 4, 160, 8}, join([]byte{1}, words(0, 5000, 0, 6000), words(0, 1, 0, 0)), 1<<32 + 5000, 1<<32 + 6000},
 		{"IPFIX uptime without", false, []int{1, 1, 22, 4, 21, 4}, join([]byte{1}, words(0, 5000, 0, 6000)), exportTime - 1000, exportTime},

@@ -38,6 +38,9 @@ func (m *message) sets(b []byte) error {
 			m.fail(fmt.Errorf("set %d: %w", id, err))
 		}
 	}
+	if len(b) < setHeader && !allZero(b) {
+		return fmt.Errorf("set header: %d octets: %w", len(b), ErrTruncated)
+	}
 	return nil
 }
 
@@ -52,7 +55,7 @@ func (m *message) set(id uint16, body []byte) error {
 		case setOptionsTemplate9:
 			return m.optionsTemplateSet9(body)
 		}
-		return nil // reserved
+		return errReservedSet
 	}
 	switch id {
 	case setTemplate10:
@@ -60,8 +63,10 @@ func (m *message) set(id uint16, body []byte) error {
 	case setOptionsTemplate10:
 		return m.templateSet(body, true)
 	}
-	return nil
+	return errReservedSet
 }
+
+var errReservedSet = fmt.Errorf("an ID that is reserved: %w", ErrLength)
 
 // dataSet decodes the records of a data set.
 func (m *message) dataSet(id uint16, body []byte) error {
@@ -72,6 +77,11 @@ func (m *message) dataSet(id uint16, body []byte) error {
 		return nil
 	}
 	t.used = m.received
+	// Behind records there may be padding, of some exporters not even zeros. A
+	// set that has nothing else is one that its template does not fit.
+	if len(body) < t.minLength && !allZero(body) {
+		return fmt.Errorf("%d octets for records of %d: %w", len(body), t.minLength, ErrTruncated)
+	}
 	if t.options {
 		return m.optionsData(t, body)
 	}

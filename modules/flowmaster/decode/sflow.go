@@ -59,6 +59,7 @@ const (
 	sflowCounterSample         = 2
 	sflowExpandedFlowSample    = 3
 	sflowExpandedCounterSample = 4
+	sflowDiscardedPacket       = 5
 )
 
 // sflow decodes an sFlow v5 datagram (sflow.org, "sFlow Version 5", 2004).
@@ -66,16 +67,18 @@ const (
 func (m *message) sflow(b []byte) error {
 	r := reader{b: b}
 	r.uint32() // version
+	// The agent's own idea of its address is only shown: anyone may put
+	// anything there.
+	m.agent = nil
 	switch family := r.uint32(); family {
+	case 0: // not known
 	case 1:
-		r.bytes(4)
+		m.agent = r.bytes(4)
 	case 2:
-		r.bytes(16)
+		m.agent = r.bytes(16)
 	default:
 		return fmt.Errorf("agent address of family %d: %w", family, ErrLength)
 	}
-	// The agent's own idea of its address is not used: anyone may put
-	// anything there.
 	subAgent, seq := r.uint32(), r.uint32()
 	m.uptime = r.uint32()
 	samples := int(r.uint32())
@@ -88,10 +91,7 @@ func (m *message) sflow(b []byte) error {
 	}
 	m.result.Lost = m.domain.sequence.observe(seq, 1, true, &m.exporter.counters)
 	m.setBase()
-	if samples > len(r.b)/8 {
-		return fmt.Errorf("%d samples announced in %d octets: %w", samples, len(r.b), ErrLength)
-	}
-	for i := range samples {
+	for i := range samples { // of which each takes 8 octets, or is the last
 		if format, body, rest, ok := sflowPart(r.b); ok && m.visit == nil {
 			done, err := m.sflowPlain(format, body)
 			if err != nil {
@@ -122,6 +122,8 @@ func (m *message) sflowSample(format uint32, b []byte) error {
 		return m.sflowFlow(&r, format == sflowExpandedFlowSample)
 	case sflowCounterSample, sflowExpandedCounterSample:
 		return m.sflowCounters(&r, format == sflowExpandedCounterSample)
+	case sflowDiscardedPacket:
+		return m.sflowDiscarded(&r)
 	}
 	m.result.UnknownSets++
 	m.result.UnknownOctets += len(b)

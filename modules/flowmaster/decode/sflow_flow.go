@@ -85,7 +85,9 @@ func (m *message) sflowFlow(r *reader, expanded bool) error {
 		if r.err != nil {
 			return r.err
 		}
-		s.read(format, &reader{b: body})
+		if err := s.read(format, &reader{b: body}); err != nil {
+			m.fail(fmt.Errorf("record of format %d: %w", format, err))
+		}
 	}
 	m.agentDrops(sampler, drops)
 	if err := m.countRecord(&m.result.Records); err != nil {
@@ -135,13 +137,13 @@ func packedInterface(v uint32) uint32 {
 }
 
 // read takes in one record of a sample. A record that ends early is used as
-// far as it goes; its length was checked against the sample before.
-func (s *flowSample) read(format uint32, r *reader) {
+// far as it goes, and reported; its length was checked against the sample before.
+func (s *flowSample) read(format uint32, r *reader) error {
 	switch format {
 	case sflowRawHeader:
 		b := r.bytes(16) // protocol, frame length, octets stripped, header length
 		if b == nil {
-			return
+			return r.err
 		}
 		s.frameOctets, s.hasFrame = int(binary.BigEndian.Uint32(b[4:])), true
 		s.raw = r.bytes(int(binary.BigEndian.Uint32(b[12:])))
@@ -178,6 +180,7 @@ func (s *flowSample) read(format uint32, r *reader) {
 	case sflowExtendedGate:
 		s.readGateway(r)
 	}
+	return r.err
 }
 
 // readIP takes in a record that has the IP header's fields one by one. The
@@ -212,13 +215,13 @@ func (s *flowSample) readGateway(r *reader) {
 	s.sourceAS = r.uint32()
 	r.uint32() // the neighbour's
 	segments := int(r.uint32())
-	if segments > len(r.b)/8 {
-		return
-	}
 	for range segments {
 		r.uint32() // set or sequence
 		n := int(r.uint32())
-		if r.err != nil || n > len(r.b)/4 {
+		if n > len(r.b)/4 {
+			r.short(n * 4)
+		}
+		if r.err != nil {
 			return
 		}
 		if path := r.bytes(n * 4); n > 0 {

@@ -127,14 +127,15 @@ func TestSFlowVisit(t *testing.T) {
 	counters := sized(sflowCounterSample, join(xdr(1, 2, 2),
 		sized(1, join(xdr(9, 6, 0, 1000000000, 1, 3, 1, 2), make([]byte, 56))), sized(2, []byte{1, 2})))
 	var got []map[string]any
-	_, err := NewDecoder(NewStore(Limits{})).Visit(packet(sflowDatagram(sflowTCP4(t), counters)), func(r *DataRecord) {
+	discarded := sized(sflowDiscardedPacket, join(xdr(1, 0, 2, 17, 4, 5, 256, 1), sflowTCP4(t)[40:]))
+	_, err := NewDecoder(NewStore(Limits{})).Visit(packet(sflowDatagram(sflowTCP4(t), counters, discarded)), func(r *DataRecord) {
 		var m map[string]any
 		if err := json.Unmarshal(r.AppendJSON(nil), &m); err != nil {
 			t.Fatal(err)
 		}
 		got = append(got, m)
 	})
-	if err != nil || len(got) != 2 {
+	if err != nil || len(got) != 3 {
 		t.Fatal(len(got), err)
 	}
 	for i, want := range []map[string]any{{
@@ -142,6 +143,10 @@ func TestSFlowVisit(t *testing.T) {
 		"octetDeltaCount": 1500., "dataLinkFrameSize": 1518., "vlanId": 100., "sourceMacAddress": "02:00:00:00:00:02", "tcpControlBits": 24.,
 	}, {
 		"counters": true, "ifIndex": 9., "ifSpeed": 1e9, "ifInOctets": 4294967298., "counters0/2": "0x0102",
+		"exporterIPv4Address": "192.0.2.9", "sysUpTime": 1000.,
+	}, {
+		"sourceIPv4Address": "10.1.2.3", "ingressInterface": 4., "egressInterface": 5., "droppedPacketDeltaCount": 1.,
+		"sflowDiscardReason": 256., "sflowDiscardedUnsampled": 17., "exporterIPv4Address": "192.0.2.9", "octetDeltaCount": nil,
 	}} {
 		for name, value := range want {
 			if g, w := mustJSON(t, got[i][name]), mustJSON(t, value); g != w {
@@ -160,12 +165,17 @@ func TestSFlowFaults(t *testing.T) {
 		want    error
 	}{
 		{"more samples than there are", join(sflowDatagram(sample)[:24], xdr(2), sample), 1, ErrTruncated},
-		{"billions of samples", join(sflowDatagram(sample)[:24], xdr(0xffffffff), sample), 0, ErrLength},
+		{"billions of samples", join(sflowDatagram(sample)[:24], xdr(0xffffffff), sample), 1, ErrTruncated},
 		{"an address of no family", xdr(5, 3, 1, 2, 3, 4, 5, 6), 0, ErrLength},
 		{"a sample longer than the datagram", sflowDatagram(xdr(1, 0xfffffff0, 1)), 0, ErrTruncated},
 		{"a sample of billions of records", sflowDatagram(sized(1, xdr(1, 2, 512, 5120, 0, 4, 5, 0xffffffff))), 0, ErrLength},
 		{"a record longer than its sample", sflowDatagram(flowSampleOf(0, xdr(1, 5000, 1))), 0, ErrTruncated},
-		{"a header longer than its record", sflowDatagram(flowSampleOf(0, sized(1, xdr(1, 1500, 4, 9999)))), 1, nil},
+		{"a header longer than its record", sflowDatagram(flowSampleOf(0, sized(1, xdr(1, 1500, 4, 9999)))), 1, ErrTruncated},
+		{"a path longer than its record", sflowDatagram(flowSampleOf(0, sized(sflowExtendedGate, xdr(1, 1, 2, 3, 4, 1, 2, 0x3fffffff, 5)))), 1, ErrTruncated},
+		{"a switch record cut short", sflowDatagram(flowSampleOf(0, sized(sflowExtendedSwitch, xdr(1, 2)))), 1, ErrTruncated},
+		{"an agent that does not know its address", join(xdr(5, 0, 3, 7, 1000, 1), sample), 1, nil},
+		{"a discarded packet cut short", sflowDatagram(sized(sflowDiscardedPacket, xdr(1, 2)), sample), 1, ErrTruncated},
+		{"a discarded packet of billions of records", sflowDatagram(sized(sflowDiscardedPacket, xdr(1, 0, 2, 0, 4, 5, 6, 0xffffffff)), sample), 1, ErrTruncated},
 		{"an enterprise's sample", sflowDatagram(sized(9<<12|1, xdr(1)), sample), 1, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -20,13 +20,29 @@ func (m *message) addNumber(id uint16, n uint64) {
 
 // visitFlowSample shows a flow sample in IPFIX terms, by the names IANA has for them.
 func (m *message) visitFlowSample(s *flowSample) {
-	m.begin(FlowRecord)
-	h := &s.header
+	m.beginSFlow(FlowRecord)
 	m.addNumber(34, uint64(s.samplingRate))
 	m.addNumber(10, uint64(s.input))
 	m.addNumber(14, uint64(s.output))
 	m.addNumber(2, 1)
-	m.addNumber(1, uint64(h.octets(s.frameOctets)))
+	m.addNumber(1, uint64(s.header.octets(s.frameOctets)))
+	m.visitPacket(s)
+}
+
+// beginSFlow is begin for sFlow, whose header says more.
+func (m *message) beginSFlow(kind RecordKind) {
+	m.begin(kind)
+	switch len(m.agent) {
+	case 4:
+		m.addIANA(130, m.agent) // exporterIPv4Address
+	case 16:
+		m.addIANA(131, m.agent)
+	}
+}
+
+// visitPacket shows what the records of a sample say about its packet.
+func (m *message) visitPacket(s *flowSample) {
+	h := &s.header
 	if s.hasFrame {
 		m.addNumber(312, uint64(s.frameOctets)) // dataLinkFrameSize
 	}
@@ -124,8 +140,8 @@ func (m *message) sflowCounters(r *reader, expanded bool) error {
 	if m.visit == nil {
 		return nil
 	}
-	m.begin(CounterRecord)
-	for range min(records, len(r.b)/8) {
+	m.beginSFlow(CounterRecord)
+	for range records {
 		format := r.uint32()
 		body := r.sized()
 		if r.err != nil {

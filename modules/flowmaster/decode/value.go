@@ -113,10 +113,10 @@ func (v Value) Time() (t time.Time, ok bool) {
 			return time.Time{}, false
 		}
 		sec, ns := ntpTime(binary.BigEndian.Uint64(v.Raw))
-		if v.Type == DateTimeMicroseconds {
-			ns -= ns % 1000
-		}
 		t = time.Unix(sec, ns)
+		if v.Type == DateTimeMicroseconds {
+			t = t.Round(time.Microsecond) // the last 11 bits say nothing
+		}
 	default:
 		return time.Time{}, false
 	}
@@ -133,7 +133,9 @@ func ntpTime(v uint64) (sec, ns int64) {
 	if v>>63 == 0 && v != 0 {
 		sec += 1 << 32
 	}
-	return sec, int64((v & math.MaxUint32) * 1_000_000_000 >> 32)
+	// To the nearest: exporters cut off what does not fit the fraction, and cutting
+	// off once more would show all that is not a power of two one too low.
+	return sec, int64(((v&math.MaxUint32)*1_000_000_000 + 1<<31) >> 32)
 }
 
 // beUint reads 1 to 8 octets, most significant first.

@@ -25,6 +25,9 @@ type DataRecord struct {
 	Domain   uint32
 	Sequence uint32
 	Exported time.Time // zero for sFlow
+	// SysUpTime is how long ago the exporter booted, in milliseconds; 0 for
+	// IPFIX. Uptimes in the record are to be read against it.
+	SysUpTime uint32
 	// TemplateID is 0 where there are no templates.
 	TemplateID uint16
 	Kind       RecordKind
@@ -55,8 +58,8 @@ func (m *message) visitRecord(t *template, b []byte, kind RecordKind) {
 		m.fail(err)
 	}
 	m.data.Fields = fields
-	if t == netflow5Layout && m.headerSampling != 0 {
-		m.addNumber(34, uint64(m.headerSampling))
+	if t == netflow5Layout {
+		m.visitHeader5()
 	}
 	m.visit(&m.data)
 }
@@ -72,6 +75,9 @@ func (m *message) begin(kind RecordKind) {
 		Exported: m.result.Exported,
 		Kind:     kind,
 		Fields:   m.data.Fields[:0],
+	}
+	if m.source != flow.SourceIPFIX {
+		m.data.SysUpTime = m.uptime
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-lbpro/caddy-lbpro/internal/recordings"
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/decode"
+	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
 	"github.com/netsampler/goflow2/v2/decoders/netflow"
 	"github.com/netsampler/goflow2/v2/decoders/netflowlegacy"
 )
@@ -41,6 +42,9 @@ func ours(d *decode.Decoder, b []byte) (records []record, err error) {
 	_, err = d.Visit(packet(b), func(r *decode.DataRecord) {
 		var rec record
 		for _, f := range r.Fields {
+			if r.Source == flow.SourceNetFlow5 && f.Value.Raw == nil {
+				continue // of the header
+			}
 			rec = append(rec, field{f.Enterprise, f.ID, string(f.Value.Raw)})
 		}
 		records = append(records, rec)
