@@ -254,17 +254,18 @@ func TestReadFragments(t *testing.T) {
 		want    int
 		skipped SkippedPackets
 	}{
-		"in order":             {four, 1, SkippedPackets{}},
-		"in reverse":           {[][]byte{four[2], four[1], four[0]}, 1, SkippedPackets{}},
-		"twice":                {[][]byte{four[0], four[0], four[1], four[2]}, 1, SkippedPackets{}},
-		"among others":         {[][]byte{four[0], other[0], four[2], other[1], udp4(payload), four[1]}, 3, SkippedPackets{}},
-		"IPv6":                 {[][]byte{six[1], six[0], six[2]}, 1, SkippedPackets{}},
-		"a padded frame":       {[][]byte{four[0], four[1], append(bytes.Clone(four[2]), 0, 0)}, 1, SkippedPackets{}},
-		"one missing":          {[][]byte{four[0], four[2]}, 0, SkippedPackets{Fragments: 2}},
-		"overlapping":          {[][]byte{four[0], overlap, four[1]}, 0, SkippedPackets{Fragments: 3}},
-		"cut short":            {[][]byte{four[0], four[1][:70], four[2]}, 0, SkippedPackets{Fragments: 3}},
-		"of something else":    {tcp, 0, SkippedPackets{NotUDP: 1}},
-		"beyond the last part": {[][]byte{four[2], cut4(udp4(append(payload, payload...)), 0, 240)[1]}, 0, SkippedPackets{Fragments: 2}},
+		"in order":              {four, 1, SkippedPackets{}},
+		"in reverse":            {[][]byte{four[2], four[1], four[0]}, 1, SkippedPackets{}},
+		"twice":                 {[][]byte{four[0], four[0], four[1], four[2]}, 1, SkippedPackets{}},
+		"among others":          {[][]byte{four[0], other[0], four[2], other[1], udp4(payload), four[1]}, 3, SkippedPackets{}},
+		"IPv6":                  {[][]byte{six[1], six[0], six[2]}, 1, SkippedPackets{}},
+		"a padded frame":        {[][]byte{four[0], four[1], append(bytes.Clone(four[2]), 0, 0)}, 1, SkippedPackets{}},
+		"one missing":           {[][]byte{four[0], four[2]}, 0, SkippedPackets{Fragments: 2}},
+		"overlapping":           {[][]byte{four[0], overlap, four[1]}, 0, SkippedPackets{Fragments: 3}},
+		"cut short":             {[][]byte{four[0], four[1][:70], four[2]}, 0, SkippedPackets{Fragments: 3}},
+		"shorter than a header": {[][]byte{join(four[0][:2], []byte{0, 8}, four[0][4:])}, 0, SkippedPackets{Fragments: 1}},
+		"of something else":     {tcp, 0, SkippedPackets{NotUDP: 1}},
+		"beyond the last part":  {[][]byte{four[2], cut4(udp4(append(payload, payload...)), 0, 240)[1]}, 0, SkippedPackets{Fragments: 2}},
 	} {
 		all, skipped, err := readFile(pcapFile(littleEndian, pcapMicroseconds, linkRaw, c.packets...))
 		if err != nil || len(all) != c.want || skipped != c.skipped {
@@ -349,6 +350,9 @@ func FuzzFileReader(f *testing.F) {
 	f.Add(pcapFile(bigEndian, pcapNanoseconds, linkSLL2, join(words(etherTypeIPv6), make([]byte, 18), udp6([]byte("abc")))))
 	f.Add(pcapngSectionOf(littleEndian, interfaceBlock(littleEndian, linkRaw, 9, 0, 1, 0, 0x94, 0, 0, 0), enhancedPacket(littleEndian, 0, 1<<60, udp4([]byte("abc")))))
 	f.Add(pcapngSectionOf(bigEndian, interfaceBlock(bigEndian, linkNull), block(bigEndian, pcapngSimple, make([]byte, 60))))
+	f.Add(pcapFile(littleEndian, pcapMicroseconds, linkRaw, cut4(udp4(make([]byte, 80)), 0, 32, 64)...))
+	f.Add(pcapFile(littleEndian, pcapMicroseconds, linkRaw, cut6(udp6(make([]byte, 80)), 0, 32, 64)...))
+	f.Add(join(ipfixMessage(0, set(2, template4())), ipfixMessage(0, set(256, data4()))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		all, _, err := readFile(b)
 		if err != nil && !errors.Is(err, ErrCapture) {

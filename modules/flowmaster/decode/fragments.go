@@ -125,7 +125,7 @@ func (f *fragments) missed() int {
 // short, and where it cannot be one.
 func fragmentOf(h *packetHeader, packet []byte) (key fragmentKey, part fragmentPart, more, ok bool) {
 	ip := packet[h.ipOffset:]
-	if h.ipOctets == 0 || h.ipOctets > len(ip) {
+	if h.ipOctets < 20 || h.ipOctets > len(ip) { // shorter than a header, 0 among them
 		return key, part, false, false
 	}
 	ip = ip[:h.ipOctets] // behind it a frame may be padded
