@@ -102,7 +102,8 @@ func (d *Decoder) Decode(dst []flow.Record, p Packet) ([]flow.Record, Result, er
 }
 
 // Visit decodes one datagram and calls visit for each record: flow records,
-// option data records and sFlow counter samples, in the order they came. The
+// option data records, sFlow counter samples and discarded packets, in the
+// order they came. The
 // DataRecord and all it refers to are valid only until visit returns, and
 // visit must not use the Decoder or its Store.
 func (d *Decoder) Visit(p Packet, visit func(*DataRecord)) (Result, error) {

@@ -46,7 +46,7 @@ func fuzz(t *testing.T, b []byte) {
 			}
 			r.Mask(24, 48)
 		})
-		if res != res2 || visited != res.Records+res.OptionRecords+res.CounterSamples {
+		if res != res2 || visited != res.Records+res.OptionRecords+res.CounterSamples+res.DiscardedPackets {
 			t.Fatalf("Decode %+v, Visit %+v, visited %d", res, res2, visited)
 		}
 	}
@@ -76,5 +76,6 @@ func FuzzIPFIX(f *testing.F) {
 
 func FuzzSFlow(f *testing.F) {
 	f.Add(sflowDatagram(sflowTCP4(f)))
+	f.Add(sflowDatagram(sized(sflowDiscardedPacket, join(xdr(1, 0, 2, 17, 4, 5, 256, 1), sflowTCP4(f)[40:]))))
 	f.Fuzz(func(t *testing.T, b []byte) { fuzz(t, b) })
 }

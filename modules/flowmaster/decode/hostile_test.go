@@ -27,7 +27,7 @@ func both(t testing.TB, b []byte) (Result, error) {
 	if res != res2 {
 		t.Fatalf("Decode found %+v, Visit %+v", res, res2)
 	}
-	if visited != res.Records+res.OptionRecords+res.CounterSamples || len(out) > res.Records {
+	if visited != res.Records+res.OptionRecords+res.CounterSamples+res.DiscardedPackets || len(out) > res.Records {
 		t.Fatalf("%d visited, %d appended, %+v", visited, len(out), res)
 	}
 	return res, err
