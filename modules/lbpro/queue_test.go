@@ -69,8 +69,9 @@ func TestLimitIsNeverExceeded(t *testing.T) {
 // full fills a pool with a limit of 1 and returns how to let its request go.
 func full(t *testing.T, options string) (*site, *server, func()) {
 	t.Helper()
-	release := make(chan struct{})
+	release, entered := make(chan struct{}), make(chan struct{}, 100)
 	b := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
 		<-release
 		io.WriteString(w, r.URL.Path)
 	})
@@ -82,6 +83,7 @@ func full(t *testing.T, options string) (*site, *server, func()) {
 			t.Errorf("the first request: %v %v", r.Response, err)
 		}
 	}()
+	<-entered // reserved is not enough: the handler may be changed afterwards
 	eventually(t, "the backend is full", p.Backends()[0].Full)
 	var once sync.Once
 	let := func() { once.Do(func() { close(release); <-done }) }
