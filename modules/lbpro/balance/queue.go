@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -126,9 +127,10 @@ func (q *Queue) wake(b *Backend) {
 	q.mu.Unlock()
 }
 
-// tick sends the head to look when nothing has been woken for a while.
-func (q *Queue) tick(now time.Duration) {
-	if q.waiting.Load() == 0 {
+// tick sends the head to look when nothing has been woken for a while, unless all backends are
+// full: then it finds nothing, and another could take its place in a full queue meanwhile.
+func (q *Queue) tick(all []*Backend, now time.Duration) {
+	if q.waiting.Load() == 0 || len(all) > 0 && !slices.ContainsFunc(all, func(b *Backend) bool { return !b.Full() }) {
 		return
 	}
 	q.mu.Lock()

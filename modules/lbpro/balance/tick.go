@@ -82,7 +82,7 @@ func (p *Pool) Tick(now, every time.Duration) {
 			p.OnEvent(e)
 		}
 	}
-	p.Queue.tick(now)
+	p.Queue.tick(all, now)
 }
 
 // drainSamples feeds the estimates with what the request path left behind.
