@@ -2,6 +2,7 @@ package balance
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 )
@@ -27,7 +28,7 @@ func TestQueueLooksOnlyWhereThereIsRoom(t *testing.T) {
 			t.Fatalf("at %v the queue has %d, want 1", now, p.Queue.Len())
 		}
 	}
-	if err := p.Queue.Wait(context.Background(), new(Ticket), 1, time.Minute); err != ErrQueueFull {
+	if err := p.Queue.Wait(context.Background(), new(Ticket), 1, time.Minute); !errors.Is(err, ErrQueueFull) {
 		t.Errorf("one too many is told %v", err)
 	}
 	b.Configure(1, false, 2, now)
