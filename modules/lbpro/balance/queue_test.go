@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 // While all backends are full nobody is sent to look: the queue stays as full as it is, and
 // its head at the head. Where one has room, the head is.
 func TestQueueLooksOnlyWhereThereIsRoom(t *testing.T) {
+	synctest.Test(t, queueLooks)
+}
+
+func queueLooks(t *testing.T) {
 	p := NewPool("t", DefaultOptions())
 	b := p.Join("a", 0)
 	b.Configure(1, false, 1, 0)
@@ -18,9 +23,7 @@ func TestQueueLooksOnlyWhereThereIsRoom(t *testing.T) {
 	b.Begin(&first, now)
 	woken := make(chan error, 1)
 	go func() { woken <- p.Queue.Wait(context.Background(), new(Ticket), 1, time.Minute) }()
-	for p.Queue.Len() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	synctest.Wait() // until it waits
 	for range 400 {
 		now += 5 * time.Millisecond
 		p.Tick(now, 5*time.Millisecond)
