@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,19 +20,34 @@ import (
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
 )
 
-// openSockets counts the open sockets of this process, where that can be seen.
-func openSockets(t *testing.T) (n int) {
+// openSockets lists the open sockets of this process, with what the kernel says of them,
+// where that can be seen.
+func openSockets(t *testing.T) (list []string) {
 	t.Helper()
 	dir, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Skipf("open files cannot be listed here: %v", err)
 	}
 	for _, e := range dir {
-		if to, _ := os.Readlink("/proc/self/fd/" + e.Name()); strings.HasPrefix(to, "socket:") {
-			n++
+		to, _ := os.Readlink("/proc/self/fd/" + e.Name())
+		if inode, ok := strings.CutPrefix(to, "socket:["); ok {
+			list = append(list, kernelLine(strings.TrimSuffix(inode, "]")))
 		}
 	}
-	return n
+	return list
+}
+
+// kernelLine finds the socket with an inode in the kernel's tables.
+func kernelLine(inode string) string {
+	for _, table := range []string{"tcp", "tcp6", "udp", "udp6", "unix", "netlink"} {
+		text, _ := os.ReadFile("/proc/self/net/" + table)
+		for line := range strings.Lines(string(text)) {
+			if slices.Contains(strings.Fields(line), inode) {
+				return table + " " + strings.TrimSpace(line)
+			}
+		}
+	}
+	return "in no table: " + inode
 }
 
 // Many reloads under traffic, with everything on, leave no goroutine, socket or connection
@@ -107,7 +123,7 @@ func TestReloadsLeakNothing(t *testing.T) {
 	}
 	settle()
 	p := theProcess()
-	goroutines, sockets, count := runtime.NumGoroutine(), openSockets(t), countStates()
+	goroutines, sockets, count := runtime.NumGoroutine(), len(openSockets(t)), countStates()
 	n := 1000
 	if testing.Short() || raceEnabled {
 		n = 100
@@ -123,7 +139,12 @@ func TestReloadsLeakNothing(t *testing.T) {
 	if theProcess() != p || countStates() != count {
 		t.Errorf("%d states, there were %d", countStates(), count)
 	}
-	eventually(t, "as many sockets as before", func() bool { return openSockets(t) <= sockets+2 })
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%d sockets before; what is open now:\n%s", sockets, strings.Join(openSockets(t), "\n"))
+		}
+	})
+	eventually(t, "as many sockets as before", func() bool { return len(openSockets(t)) <= sockets+2 })
 	eventually(t, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines+5 })
 	b.server.Close()
 	exactly(t, "backend", endpointOf(t, up), &b.tally)

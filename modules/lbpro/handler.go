@@ -88,6 +88,7 @@ type Handler struct {
 
 	ownTransport *reverseproxy.HTTPTransport // the default one; Caddy cleans up those that it loads
 	embedded     bool                        // the embedded handler was provisioned, so it has to be cleaned up
+	ended        atomic.Bool                 // cleaned up; requests may still come
 
 	places map[string]caddyfile.Token // while a Caddyfile is parsed: where options stand
 
@@ -272,6 +273,7 @@ func (h *Handler) member(b *balance.Backend) *balance.Backend {
 
 // Cleanup implements caddy.CleanerUpper.
 func (h *Handler) Cleanup() error {
+	h.ended.Store(true)
 	var err error
 	if h.embedded {
 		err = h.Handler.Cleanup()
@@ -290,7 +292,24 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	defer h.closeLate()
 	return newRequest(h, w, r).serve(next)
+}
+
+// closeLate ends the connections that a request has left idle behind an ended
+// configuration. In a reload Caddy does not wait for the requests of the old servers, and
+// a request that starts after the transport was cleaned up makes it keep connections again,
+// each for its idle timeout.
+func (h *Handler) closeLate() {
+	if !h.ended.Load() {
+		return
+	}
+	switch t := h.carrier.inner.(type) {
+	case *reverseproxy.HTTPTransport:
+		t.Transport.CloseIdleConnections()
+	case *Transport:
+		t.Transport.CloseIdleConnections()
+	}
 }
 
 // longOutage reports whether the pool has been out for so long that nobody should wait

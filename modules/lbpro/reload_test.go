@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -144,6 +145,68 @@ func TestPoolStateSurvivesAReload(t *testing.T) {
 		t.Error("a backend that left the configuration is still in the pool")
 	}
 	s.get("/")
+}
+
+// A request of the old configuration that is tried again after that was cleaned up leaves no
+// connection idle behind it.
+func TestLateRequestLeavesNoConnection(t *testing.T) {
+	var conns atomic.Int64
+	var first atomic.Bool
+	arrived, fail := make(chan struct{}), make(chan struct{})
+	var addrs [2]string
+	for i := range addrs {
+		b := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !first.CompareAndSwap(true, false) {
+				io.WriteString(w, "late")
+				return
+			}
+			arrived <- struct{}{}
+			<-fail
+			panic(http.ErrAbortHandler)
+		}))
+		b.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				conns.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				conns.Add(-1)
+			}
+		}
+		b.Start()
+		t.Cleanup(func() {
+			b.CloseClientConnections()
+			b.Close()
+		})
+		addrs[i] = b.Listener.Addr().String()
+	}
+	for _, transport := range []string{"", "transport http", "transport lbpro"} {
+		t.Run(transport, func(t *testing.T) {
+			site := func(other string) string {
+				return fmt.Sprintf("handle /%s {\n\trespond ok\n}\nhandle {\n\tlbpro %s {\n\t\thedge off\n\t\t%s\n\t}\n}", other, strings.Join(addrs[:], " "), transport)
+			}
+			s := startSite(t, site("a"))
+			first.Store(true)
+			type answer struct {
+				code int
+				body string
+				err  error
+			}
+			got := make(chan answer, 1)
+			go func() {
+				code, body, err := insist(client, s.URL)
+				got <- answer{code, body, err}
+			}()
+			<-arrived
+			if err := s.reload(site("b")); err != nil {
+				t.Fatal(err)
+			}
+			fail <- struct{}{}
+			if a := <-got; a.err != nil || a.code != 200 || a.body != "late" {
+				t.Fatalf("answer is %+v", a)
+			}
+			eventually(t, "no connection is left", func() bool { return conns.Load() == 0 })
+		})
+	}
 }
 
 // A reload that fails, in provisioning or in starting, changes nothing.
