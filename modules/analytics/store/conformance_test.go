@@ -341,6 +341,10 @@ func testConcurrent(t *testing.T, s *subject) {
 						t.Errorf("append: %v", err)
 					}
 				}
+				// A series that is new, as others create theirs and queries run.
+				if err := put(app, at.Add(time.Duration(i)*time.Second), 1, "__name__", "conc_new", "w", fmt.Sprint(w), "i", fmt.Sprint(i)); err != nil {
+					t.Errorf("append: %v", err)
+				}
 				if err := app.Commit(); err != nil {
 					t.Errorf("commit: %v", err)
 				}
@@ -348,7 +352,7 @@ func testConcurrent(t *testing.T, s *subject) {
 		})
 		wg.Go(func() {
 			for range 10 {
-				if _, _, err := s.Range(context.Background(), `sum(conc_gauge)`, at, at.Add(time.Minute), time.Second); err != nil {
+				if _, _, err := s.Range(context.Background(), `sum(conc_gauge) + count(conc_new)`, at, at.Add(time.Minute), time.Second); err != nil {
 					t.Errorf("query: %v", err)
 				}
 				s.Status()
@@ -359,6 +363,9 @@ func testConcurrent(t *testing.T, s *subject) {
 	s.settle(t)
 	if v := instant(t, s, `sum(count_over_time(conc_gauge[2m]))`, at.Add(time.Minute)); len(v) != 1 || v[0].F != 4*50*10 {
 		t.Errorf("all of %d samples: %v", 4*50*10, v)
+	}
+	if v := instant(t, s, `count(count_over_time(conc_new[2m]))`, at.Add(time.Minute)); len(v) != 1 || v[0].F != 4*50 {
+		t.Errorf("all of %d new series: %v", 4*50, v)
 	}
 }
 

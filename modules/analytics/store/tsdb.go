@@ -68,6 +68,11 @@ type TSDB struct {
 	close   context.CancelFunc
 	keeper  sync.WaitGroup
 
+	// appending is held while a sample is appended, below gate. Two series that are created
+	// at the same time can get into Prometheus' index in the wrong order, which it repairs
+	// under the eyes of queries (prometheus/prometheus#15317).
+	appending sync.Mutex
+
 	maxSeries atomic.Int64
 	health    health
 	open      transactions

@@ -36,6 +36,8 @@ func (a *tsdbAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int
 		a.dropped++
 		return 0, err
 	}
+	a.s.appending.Lock()
+	defer a.s.appending.Unlock()
 	if !a.begun {
 		a.s.open.begin()
 		a.begun = true
