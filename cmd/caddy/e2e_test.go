@@ -287,6 +287,7 @@ func TestEndToEnd(t *testing.T) {
 	p.start(file)
 	ctx, cancel := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
+	began := time.Now()
 	p.load(ctx, &clients)
 	defer clients.Wait()
 	defer cancel()
@@ -308,7 +309,7 @@ func TestEndToEnd(t *testing.T) {
 		t.Errorf("status is %+v", s)
 	}
 	p.readsHost(t)
-	p.findsFault(t)
+	p.findsFault(t, began)
 	if out, err := p.command("analytics", "check", "--address", p.admin).CombinedOutput(); err != nil {
 		t.Errorf("caddy analytics check: %v\n%s", err, out)
 	}
@@ -387,27 +388,33 @@ func (p *process) readsHost(t *testing.T) {
 	}
 }
 
-// findsFault has the correlation of the fault with what was felt.
-func (p *process) findsFault(t *testing.T) {
+// findsFault has the correlation of the fault with what was felt since then. Where the machine
+// has other things to do, a sample a second comes late or not at all, and it takes longer.
+func (p *process) findsFault(t *testing.T, since time.Time) {
 	t.Helper()
-	var answer struct {
+	type answers struct {
 		Pairs []struct {
 			X, Y       string
 			LagSeconds float64 `json:"lag_seconds"`
 			R, Q       float64
 		}
 	}
-	q := url.Values{"series": {"planted:fault", "balancer:felt_seconds"}, "max_lag": {"8s"}, "step": {"1s"}, "from": {strconv.FormatInt(time.Now().Add(-50*time.Second).Unix(), 10)}, "all": {"1"}}
-	if code, err := p.get("/analytics/correlation?"+q.Encode(), &answer); err != nil || code != 200 || len(answer.Pairs) != 1 {
-		t.Fatalf("%d %+v: %v", code, answer, err)
-	}
+	var answer answers
+	q := url.Values{"series": {"planted:fault", "balancer:felt_seconds"}, "max_lag": {"8s"}, "step": {"1s"}, "from": {strconv.FormatInt(since.Unix(), 10)}, "all": {"1"}}
+	until(t, "the correlation is significant", func() bool {
+		answer = answers{}
+		if code, err := p.get("/analytics/correlation?"+q.Encode(), &answer); err != nil || code != 200 || len(answer.Pairs) != 1 {
+			t.Fatalf("%d %+v: %v", code, answer, err)
+		}
+		return answer.Pairs[0].Q < .05
+	})
 	x := answer.Pairs[0]
 	lag := x.LagSeconds
 	if strings.HasPrefix(x.X, "balancer") {
 		lag = -lag
 	}
 	// Requests are counted when they end, and a rate is of the second before.
-	if lag < faultLag.Seconds()-1 || lag > faultLag.Seconds()+2 || x.R <= 0 || x.Q >= .05 {
+	if lag < faultLag.Seconds()-1 || lag > faultLag.Seconds()+2 || x.R <= 0 {
 		t.Errorf("the fault was found as %+v, want a positive correlation %v later", x, faultLag)
 	}
 }
