@@ -189,7 +189,7 @@ func (f *fileDecoder) datagram(where string, d decode.Datagram) error {
 	f.source = d.Source.Addr()
 	p := decode.Packet{Exporter: f.source, Received: received, Payload: d.Payload}
 	res, err := f.visit(p)
-	if f.source.IsValid() && (res.UnknownSets > 0 || res.Templates > 0) {
+	if f.source.IsValid() && (res.UnknownSets > 0 || res.Templates > 0 || res.Forgotten > 0) {
 		// No address at all stands for all exporters: it has the templates of each,
 		// for data that came from elsewhere than they did.
 		own := f.lines

@@ -208,6 +208,38 @@ func TestDecodeSeveralExporters(t *testing.T) {
 	}
 }
 
+// ipfix is a message with one set.
+func ipfix(set int, body ...byte) []byte {
+	b := make([]byte, 20)
+	binary.BigEndian.PutUint16(b, 10)
+	binary.BigEndian.PutUint16(b[2:], uint16(20+len(body)))
+	binary.BigEndian.PutUint16(b[16:], uint16(set))
+	binary.BigEndian.PutUint16(b[18:], uint16(4+len(body)))
+	return append(b, body...)
+}
+
+// In a capture too, a template that was withdrawn, or replaced by one that cannot be used, is
+// gone: what comes after is not read by it.
+func TestDecodeForgottenTemplates(t *testing.T) {
+	template, data := ipfix(2, 1, 0, 0, 1, 0, 8, 0, 4), ipfix(256, 192, 0, 2, 9)
+	for name, forget := range map[string][]byte{
+		"withdrawn":          ipfix(2, 1, 0, 0, 0),
+		"all withdrawn":      ipfix(2, 0, 2, 0, 0),
+		"replaced by no use": ipfix(2, 1, 0, 0, 1, 0, 8, 0, 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "flows.pcap")
+			if err := os.WriteFile(file, capture(make([]uint16, 4), template, data, forget, data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, errs, err := run(t, "decode", file)
+			if list := records(t, out); len(list) != 1 || err == nil || !strings.Contains(errs, "template has not come yet") {
+				t.Errorf("%v: %s%s", err, out, errs)
+			}
+		})
+	}
+}
+
 // A capture of a link layer that cannot be read is not one without datagrams.
 func TestDecodeTellsOfUnknownLinkLayers(t *testing.T) {
 	b := capture([]uint16{2055}, netFlow5())

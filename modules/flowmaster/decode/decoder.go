@@ -38,6 +38,7 @@ type Result struct {
 	// DiscardedPackets is how many packets an sFlow agent told to have discarded.
 	DiscardedPackets int
 	Templates        int // templates new or sent again
+	Forgotten        int // templates withdrawn, or given up for one that cannot be used
 	UnknownSets      int // data sets whose template is not known
 	UnknownOctets    int // what was in them
 	TrailingOctets   int // what stood behind the end of the message

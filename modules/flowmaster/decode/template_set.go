@@ -132,6 +132,7 @@ func (m *message) learnTemplate(id uint16, count int, options bool) {
 // too: records that follow are laid out by the new one.
 func (m *message) refuse(id uint16, err error) {
 	m.store.dropTemplate(m.exporter, m.domain, id)
+	m.result.Forgotten++
 	m.exporter.counters.TemplatesRefused++
 	m.fail(err)
 }
@@ -147,6 +148,7 @@ func (m *message) withdrawsAll(id uint16, count int, options bool) bool {
 
 // withdraw forgets one template, or all of one kind.
 func (m *message) withdraw(id uint16, options bool) {
+	m.result.Forgotten++
 	m.exporter.counters.Withdrawals++
 	if id >= setFirstData {
 		m.store.dropTemplate(m.exporter, m.domain, id)

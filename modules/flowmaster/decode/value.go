@@ -82,14 +82,14 @@ func (v Value) Addr() (a netip.Addr, ok bool) {
 }
 
 // Text returns the value of a string, without the NULs that exporters pad
-// strings of fixed length with. Octets that are not UTF-8 become U+FFFD.
+// strings of fixed length with. Each octet that is not UTF-8 becomes U+FFFD.
 func (v Value) Text() (s string, ok bool) {
 	if v.Type != String {
 		return "", false
 	}
 	s = strings.TrimRight(string(v.Raw), "\x00")
 	if !utf8.ValidString(s) {
-		s = strings.ToValidUTF8(s, "\uFFFD")
+		s = string([]rune(s))
 	}
 	return s, true
 }

@@ -25,3 +25,12 @@ func TestNTPTimes(t *testing.T) {
 		}
 	}
 }
+
+// Octets that are no UTF-8 are replaced one for one, so that how many there were shows.
+func TestTextThatIsNotUTF8(t *testing.T) {
+	for in, want := range map[string]string{"a\xff\xfeb": "a\ufffd\ufffdb", "\xc3": "\ufffd", "\u00e9\x00\x00": "\u00e9", "\ufffd": "\ufffd"} {
+		if got, ok := (Value{Type: String, Raw: []byte(in)}).Text(); !ok || got != want {
+			t.Errorf("%q is shown as %q, want %q", in, got, want)
+		}
+	}
+}
