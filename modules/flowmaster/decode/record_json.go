@@ -2,6 +2,7 @@ package decode
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/flowmaster/flow"
 )
@@ -101,7 +102,7 @@ func appendFieldsJSON(dst []byte, fields []Field, more bool) []byte {
 // Mask replaces every address in the record by its prefix: bits4 bits of IPv4
 // addresses, bits6 of IPv6 ones, and clears the lower half of MAC addresses.
 // Octets are copied, the datagram stays as it is. Sections of packets, which
-// hold addresses too, are emptied.
+// hold addresses too, and sFlow records of unknown layout, which may, are emptied.
 func (r *DataRecord) Mask(bits4, bits6 uint8) {
 	if r.Exporter.IsValid() {
 		r.Exporter = flow.AddrFrom(r.Exporter).Masked(bits4, bits6).Netip()
@@ -113,7 +114,10 @@ func maskFields(fields []Field, bits4, bits6 uint8) {
 	for i := range fields {
 		f := &fields[i]
 		switch f.Name {
-		case "dataLinkFrameSection", "ipHeaderPacketSection", "layer2packetSectionData", "ipPayloadPacketSection":
+		case "dataLinkFrameSection", "ipHeaderPacketSection", "mplsLabelStackSection", "layer2packetSectionData", "ipPayloadPacketSection":
+			f.Value.Raw = []byte{}
+		}
+		if strings.HasPrefix(f.Name, "flow") && strings.Contains(f.Name, "/") { // an sFlow record of unknown layout
 			f.Value.Raw = []byte{}
 		}
 		maskValue(&f.Value, bits4, bits6)

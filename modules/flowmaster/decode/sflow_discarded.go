@@ -7,7 +7,7 @@ import "fmt"
 // no flow record: what was discarded is no traffic.
 func (m *message) sflowDiscarded(r *reader) error {
 	s := &m.sample
-	*s = flowSample{}
+	s.reset()
 	r.uint32() // sequence number
 	r.uint32() // class and index of the data source
 	r.uint32()
@@ -22,6 +22,9 @@ func (m *message) sflowDiscarded(r *reader) error {
 		body := r.sized()
 		if r.err != nil {
 			break
+		}
+		if m.visit != nil && !isRead(format) {
+			s.others = append(s.others, sflowRecord{format, body})
 		}
 		if err := s.read(format, &reader{b: body}); err != nil {
 			m.fail(fmt.Errorf("record of format %d: %w", format, err))

@@ -21,9 +21,11 @@ const (
 // What a raw header begins with.
 const (
 	sflowHeaderEthernet = 1
+	sflowHeaderPPP      = 7
 	sflowHeaderIPv4     = 11
 	sflowHeaderIPv6     = 12
 	sflowHeaderMPLS     = 13
+	sflowHeaderPOS      = 14
 )
 
 // flowSample is what one sFlow flow sample says about one packet.
@@ -32,6 +34,7 @@ type flowSample struct {
 
 	header      packetHeader
 	raw         []byte
+	section     uint16 // the element that raw is
 	frameOctets int
 	hasFrame    bool
 
@@ -41,14 +44,23 @@ type flowSample struct {
 	nextHop                                  []byte
 	sourceAS, destinationAS                  uint32
 	hasSwitch, hasRouter, hasGateway         bool
+	bgpNextHop                               []byte
+	previousAS, nextAS                       uint32
 	sampledPorts                             [4]byte
 	sampledFlags                             [2]byte
+	discarded                                bool
+	discardReason                            uint32
+
+	others []sflowRecord // of formats that are only shown; kept for Visit alone
 }
+
+// reset empties s but for the memory it has.
+func (s *flowSample) reset() { *s = flowSample{others: s.others[:0]} }
 
 // sflowFlow decodes a flow sample.
 func (m *message) sflowFlow(r *reader, expanded bool) error {
 	s := &m.sample
-	*s = flowSample{}
+	s.reset()
 	var sampler, drops uint32
 	var records int
 	if expanded {
@@ -62,8 +74,11 @@ func (m *message) sflowFlow(r *reader, expanded bool) error {
 		if binary.BigEndian.Uint32(b[24:]) == 0 {
 			s.input = binary.BigEndian.Uint32(b[28:])
 		}
-		if binary.BigEndian.Uint32(b[32:]) == 0 {
+		switch binary.BigEndian.Uint32(b[32:]) {
+		case 0:
 			s.output = binary.BigEndian.Uint32(b[36:])
+		case 1:
+			s.discarded, s.discardReason = true, binary.BigEndian.Uint32(b[36:])
 		}
 		records = int(binary.BigEndian.Uint32(b[40:]))
 	} else {
@@ -74,6 +89,9 @@ func (m *message) sflowFlow(r *reader, expanded bool) error {
 		sampler = binary.BigEndian.Uint32(b[4:])
 		s.samplingRate, drops = binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint32(b[16:])
 		s.input, s.output = packedInterface(binary.BigEndian.Uint32(b[20:])), packedInterface(binary.BigEndian.Uint32(b[24:]))
+		if output := binary.BigEndian.Uint32(b[24:]); output>>30 == 1 {
+			s.discarded, s.discardReason = true, output&(1<<30-1)
+		}
 		records = int(binary.BigEndian.Uint32(b[28:]))
 	}
 	if records > len(r.b)/8 {
@@ -84,6 +102,9 @@ func (m *message) sflowFlow(r *reader, expanded bool) error {
 		body := r.sized()
 		if r.err != nil {
 			return r.err
+		}
+		if m.visit != nil && !isRead(format) {
+			s.others = append(s.others, sflowRecord{format, body})
 		}
 		if err := s.read(format, &reader{b: body}); err != nil {
 			m.fail(fmt.Errorf("record of format %d: %w", format, err))
@@ -147,12 +168,17 @@ func (s *flowSample) read(format uint32, r *reader) error {
 		}
 		s.frameOctets, s.hasFrame = int(binary.BigEndian.Uint32(b[4:])), true
 		s.raw = r.bytes(int(binary.BigEndian.Uint32(b[12:])))
+		s.section = 315 // dataLinkFrameSection
 		switch binary.BigEndian.Uint32(b) {
 		case sflowHeaderEthernet:
 			s.header.parseEthernet(s.raw)
+		case sflowHeaderPPP, sflowHeaderPOS:
+			s.header.parseLink(linkPPP, s.raw)
 		case sflowHeaderIPv4, sflowHeaderIPv6:
+			s.section = 313 // ipHeaderPacketSection
 			s.header.parseIP(s.raw, 0)
 		case sflowHeaderMPLS:
+			s.section = 316 // mplsLabelStackSection
 			s.header.parseMPLS(s.raw, 0)
 		}
 	case sflowEthernet:
@@ -210,10 +236,9 @@ func (s *flowSample) readIP(r *reader, version uint8, octets int) {
 // readGateway takes the AS numbers out of a BGP record: that of the source,
 // and the last one of the path.
 func (s *flowSample) readGateway(r *reader) {
-	sflowAddress(r)
+	s.bgpNextHop = sflowAddress(r)
 	r.uint32() // own AS
-	s.sourceAS = r.uint32()
-	r.uint32() // the neighbour's
+	s.sourceAS, s.previousAS = r.uint32(), r.uint32()
 	segments := int(r.uint32())
 	for range segments {
 		r.uint32() // set or sequence
@@ -225,6 +250,9 @@ func (s *flowSample) readGateway(r *reader) {
 			return
 		}
 		if path := r.bytes(n * 4); n > 0 {
+			if s.nextAS == 0 {
+				s.nextAS = binary.BigEndian.Uint32(path)
+			}
 			s.destinationAS = binary.BigEndian.Uint32(path[(n-1)*4:])
 		}
 	}

@@ -125,7 +125,7 @@ func TestSFlowRecords(t *testing.T) {
 
 func TestSFlowVisit(t *testing.T) {
 	counters := sized(sflowCounterSample, join(xdr(1, 2, 2),
-		sized(1, join(xdr(9, 6, 0, 1000000000, 1, 3, 1, 2), make([]byte, 56))), sized(2, []byte{1, 2})))
+		sized(1, join(xdr(9, 6, 0, 1000000000, 1, 3, 1, 2), make([]byte, 56))), sized(10, []byte{1, 2})))
 	var got []map[string]any
 	discarded := sized(sflowDiscardedPacket, join(xdr(1, 0, 2, 17, 4, 5, 256, 1), sflowTCP4(t)[40:]))
 	_, err := NewDecoder(NewStore(Limits{})).Visit(packet(sflowDatagram(sflowTCP4(t), counters, discarded)), func(r *DataRecord) {
@@ -142,7 +142,7 @@ func TestSFlowVisit(t *testing.T) {
 		"source": "sflow", "samplingInterval": 512., "sourceIPv4Address": "10.1.2.3", "destinationTransportPort": 50000.,
 		"octetDeltaCount": 1500., "dataLinkFrameSize": 1518., "vlanId": 100., "sourceMacAddress": "02:00:00:00:00:02", "tcpControlBits": 24.,
 	}, {
-		"counters": true, "ifIndex": 9., "ifSpeed": 1e9, "ifInOctets": 4294967298., "counters0/2": "0x0102",
+		"counters": true, "ifIndex": 9., "ifSpeed": 1e9, "ifInOctets": 4294967298., "counters0/10": "0x0102",
 		"exporterIPv4Address": "192.0.2.9", "sysUpTime": 1000.,
 	}, {
 		"sourceIPv4Address": "10.1.2.3", "ingressInterface": 4., "egressInterface": 5., "droppedPacketDeltaCount": 1.,

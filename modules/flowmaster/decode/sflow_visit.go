@@ -1,9 +1,6 @@
 package decode
 
-import (
-	"encoding/binary"
-	"strconv"
-)
+import "encoding/binary"
 
 // addIANA appends a field under the name and type of an IANA element.
 func (m *message) addIANA(id uint16, raw []byte) {
@@ -26,6 +23,9 @@ func (m *message) visitFlowSample(s *flowSample) {
 	m.addNumber(14, uint64(s.output))
 	m.addNumber(2, 1)
 	m.addNumber(1, uint64(s.header.octets(s.frameOctets)))
+	if s.discarded {
+		m.data.Fields = append(m.data.Fields, Field{Name: "sflowDiscardReason", Value: number(uint64(s.discardReason))})
+	}
 	m.visitPacket(s)
 }
 
@@ -73,9 +73,17 @@ func (m *message) visitPacket(s *flowSample) {
 	if s.hasGateway {
 		m.addNumber(16, uint64(s.sourceAS))
 		m.addNumber(17, uint64(s.destinationAS))
+		if len(s.bgpNextHop) == 4 {
+			m.addIANA(18, s.bgpNextHop)
+		} else {
+			m.addIANA(63, s.bgpNextHop)
+		}
+		m.addNumber(128, uint64(s.nextAS)) // bgpNextAdjacentAsNumber
+		m.addNumber(129, uint64(s.previousAS))
 	}
+	m.visitExtended(s)
 	if s.raw != nil {
-		m.addIANA(315, s.raw) // dataLinkFrameSection
+		m.addIANA(s.section, s.raw)
 	}
 	m.visit(&m.data)
 }
@@ -112,19 +120,6 @@ func (m *message) visitIP(s *flowSample) {
 	}
 }
 
-// interfaceCounters are the fields of sflow.org's generic interface counters,
-// under the names of RFC 3635's and RFC 2863's objects, with their octets.
-var interfaceCounters = [...]struct {
-	name   string
-	octets int
-}{
-	{"ifIndex", 4}, {"ifType", 4}, {"ifSpeed", 8}, {"ifDirection", 4}, {"ifStatus", 4},
-	{"ifInOctets", 8}, {"ifInUcastPkts", 4}, {"ifInMulticastPkts", 4}, {"ifInBroadcastPkts", 4},
-	{"ifInDiscards", 4}, {"ifInErrors", 4}, {"ifInUnknownProtos", 4},
-	{"ifOutOctets", 8}, {"ifOutUcastPkts", 4}, {"ifOutMulticastPkts", 4}, {"ifOutBroadcastPkts", 4},
-	{"ifOutDiscards", 4}, {"ifOutErrors", 4}, {"ifPromiscuousMode", 4},
-}
-
 // sflowCounters decodes a counter sample. It makes no flow record.
 func (m *message) sflowCounters(r *reader, expanded bool) error {
 	r.uint32() // sequence number
@@ -154,21 +149,12 @@ func (m *message) sflowCounters(r *reader, expanded bool) error {
 	return nil
 }
 
-// counterRecord shows generic interface counters by name and all others as
-// octets, named by enterprise and format.
+// counterRecord shows counters of a known layout by name and all others as octets.
 func (m *message) counterRecord(format uint32, b []byte) {
-	const generic = 1
-	if format != generic {
-		name := "counters" + strconv.Itoa(int(format>>12)) + "/" + strconv.Itoa(int(format&0xfff))
-		m.data.Fields = append(m.data.Fields, Field{Name: name, Value: Value{Raw: b}})
-		return
-	}
-	r := reader{b: b}
-	for _, c := range interfaceCounters {
-		v := r.bytes(c.octets)
-		if v == nil {
-			return
-		}
-		m.data.Fields = append(m.data.Fields, Field{Name: c.name, Value: Value{Type: Unsigned64, Raw: v}})
+	x := sflowRecord{format, b}
+	if fields := counterRecords[format]; fields != nil {
+		m.structure(x, fields)
+	} else {
+		m.unknownRecord("counters", x)
 	}
 }
