@@ -208,6 +208,8 @@ func explain(w io.Writer, s correlate.Summary) {
 		fmt.Fprintf(w, "%q left out: %s\n", l.Name, l.Reason)
 	}
 	switch {
+	case s.Pairs == 0:
+		fmt.Fprintln(w, "nothing to correlate: a pair takes two columns")
 	case s.Tests == 0:
 		fmt.Fprintf(w, "not enough data: none of %d pairs could be tested; a column needs %d samples that vary\n", s.Pairs, correlate.MinSamples)
 	case s.Significant == 0:

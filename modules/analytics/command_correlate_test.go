@@ -189,7 +189,7 @@ func TestCorrelateCommandRefuses(t *testing.T) {
 		"ragged":          {"time,a\n1,2\n2,3,4\n", "wrong number of fields", []string{"-"}},
 		"no number":       {"time,a\n1,2\n2,\x1b[2Jx\n", `"\x1b[2Jx" is not a number`, []string{"-"}},
 		"milliseconds":    {"time,a\n1772323200000,2\n", "in seconds", []string{"-"}},
-		"twice":           {"time,a,a\n1,2,3\n", "two columns", []string{"-"}},
+		"twice":           {"time,a,a\n1,2,3\n", "both called", []string{"-"}},
 		"no such target":  {good, `no column is called "nothing"`, []string{"-", "--target", "nothing"}},
 		"no such control": {good, `no column is called "nothing"`, []string{"-", "--control", "nothing"}},
 		"negative lag":    {good, "--max-lag -3", []string{"-", "--max-lag=-3"}},
@@ -209,6 +209,9 @@ func TestCorrelateCommandSaysWhereDataIsShort(t *testing.T) {
 	out, messages, err := runCommand(t.Context(), measurements(9, 20, 2, unixSeconds), "correlate", "-")
 	if err != nil || len(parseLines(t, out)) != 0 || !strings.Contains(messages, "not enough data: none of 10 pairs") {
 		t.Errorf("%v\n%s%s", err, out, messages)
+	}
+	if _, messages, err := runCommand(t.Context(), "time,a\n1,2\n2,3\n", "correlate", "-"); err != nil || !strings.Contains(messages, "a pair takes two columns") {
+		t.Errorf("%v\n%s", err, messages)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

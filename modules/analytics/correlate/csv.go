@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Bounds of a CSV file.
@@ -33,6 +32,7 @@ var ErrCSV = errors.New("unusable CSV")
 type table struct {
 	names   []string
 	times   []float64 // Unix seconds
+	lines   []int     // of the file, from 1
 	columns [][]float64
 }
 
@@ -56,6 +56,9 @@ func readTable(r io.Reader, limit int64) (*table, error) {
 	if err != nil {
 		return nil, csvError(err, 0, limit, limited)
 	}
+	if slices.ContainsFunc(header, func(name string) bool { return strings.Contains(name, "\r") }) {
+		return nil, fmt.Errorf("%w: its lines end with a carriage return alone; save it with line feeds", ErrCSV)
+	}
 	if err := t.header(header); err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ func readTable(r io.Reader, limit int64) (*table, error) {
 		}
 	}
 	if len(t.times) == 0 {
-		return nil, fmt.Errorf("%w: there is a header but no row", ErrCSV)
+		return nil, fmt.Errorf("%w: there is a header but no row; each row needs a time and its values", ErrCSV)
 	}
 	t.sort()
 	return t, nil
@@ -94,6 +97,9 @@ func openCSV(r *bufio.Reader) (comma rune, err error) {
 		if strings.HasPrefix(string(b), wide) {
 			return 0, fmt.Errorf("%w: it is in UTF-16; save it as UTF-8", ErrCSV)
 		}
+	}
+	if strings.HasPrefix(string(b), "\x1f\x8b") {
+		return 0, fmt.Errorf("%w: it is compressed; unpack it with gunzip first", ErrCSV)
 	}
 	rest := strings.TrimLeft(string(b), "\" ")
 	if len(rest) < len("time") || !strings.EqualFold(rest[:len("time")], "time") {
@@ -121,24 +127,24 @@ func (t *table) header(fields []string) error {
 	first := strings.TrimSpace(fields[0])
 	switch {
 	case !strings.EqualFold(first, "time"):
-		return fmt.Errorf("%w: the first column is called %s; it must be time", ErrCSV, clip(first))
+		return fmt.Errorf("%w: the first column is called %s; it must be time: rename it, or put the times first", ErrCSV, clip(first))
 	case len(fields) < 2:
-		return fmt.Errorf("%w: there is no column beside time", ErrCSV)
+		return fmt.Errorf("%w: there is no column beside time; a pair takes two", ErrCSV)
 	case len(fields)-1 > maxCSVColumns:
 		return fmt.Errorf("%w: %d columns; at most %d", ErrCSV, len(fields)-1, maxCSVColumns)
 	}
-	seen := make(map[string]bool, len(fields))
+	seen := make(map[string]int, len(fields))
 	for i, f := range fields[1:] {
 		name := strings.Clone(strings.TrimSpace(f))
 		switch {
 		case name == "":
-			return fmt.Errorf("%w: column %d has no name", ErrCSV, i+2)
+			return fmt.Errorf("%w: column %d has no name; name it in the first line, or leave the column out", ErrCSV, i+2)
 		case len(name) > maxNameBytes:
 			return fmt.Errorf("%w: the name of column %d has %d bytes; at most %d", ErrCSV, i+2, len(name), maxNameBytes)
-		case seen[name]:
-			return fmt.Errorf("%w: two columns are called %s", ErrCSV, clip(name))
+		case seen[name] > 0:
+			return fmt.Errorf("%w: columns %d and %d are both called %s; rename one", ErrCSV, seen[name], i+2, clip(name))
 		}
-		seen[name] = true
+		seen[name] = i + 2
 		t.names = append(t.names, name)
 	}
 	t.columns = make([][]float64, len(t.names))
@@ -155,7 +161,7 @@ func (t *table) append(line int, row []string) error {
 	case (len(t.times)+1)*len(t.names) > maxCSVValues:
 		return fmt.Errorf("%w: more than %d values; take fewer rows or columns", ErrCSV, maxCSVValues)
 	}
-	t.times = append(t.times, at)
+	t.times, t.lines = append(t.times, at), append(t.lines, line)
 	for i, f := range row[1:] {
 		v, err := parseValue(strings.TrimSpace(f))
 		if err != nil {
@@ -164,44 +170,6 @@ func (t *table) append(line int, row []string) error {
 		t.columns[i] = append(t.columns[i], v)
 	}
 	return nil
-}
-
-func parseTime(s string) (float64, error) {
-	if v, err := strconv.ParseFloat(s, 64); err == nil {
-		switch {
-		case math.Abs(v) <= maxUnix:
-			return v, nil
-		case math.IsNaN(v) || math.IsInf(v, 0):
-			return 0, fmt.Errorf("the time %s is none", clip(s))
-		}
-		return 0, fmt.Errorf("the time %s is beyond the year 2223; Unix times are in seconds", clip(s))
-	}
-	at, err := time.Parse(time.RFC3339Nano, canonical(s))
-	if err != nil {
-		if _, local := time.Parse(time.DateTime, strings.Replace(canonical(s), "T", " ", 1)); local == nil {
-			return 0, fmt.Errorf("the time %s does not say its zone; append Z for UTC, or an offset such as +02:00", clip(s))
-		}
-		return 0, fmt.Errorf("the time %s is neither Unix seconds nor RFC 3339", clip(s))
-	}
-	if u := at.Unix(); u > maxUnix || u < -maxUnix {
-		return 0, fmt.Errorf("the time %s is too far away", clip(s))
-	}
-	return float64(at.Unix()) + float64(at.Nanosecond())/1e9, nil
-}
-
-// canonical writes a time as Go wants it: RFC 3339 allows a blank or a small t
-// between date and time, and a small z.
-func canonical(s string) string {
-	b := []byte(s)
-	if date := len("2006-01-02"); len(b) > date {
-		if b[date] == ' ' || b[date] == 't' {
-			b[date] = 'T'
-		}
-		if last := len(b) - 1; b[last] == 'z' {
-			b[last] = 'Z'
-		}
-	}
-	return string(b)
 }
 
 func parseValue(s string) (float64, error) {
@@ -256,6 +224,11 @@ func (t *table) sort() {
 		return out
 	}
 	t.times = permute(t.times)
+	lines := make([]int, len(order))
+	for i, k := range order {
+		lines[i] = t.lines[k]
+	}
+	t.lines = lines
 	for i, c := range t.columns {
 		t.columns[i] = permute(c)
 	}

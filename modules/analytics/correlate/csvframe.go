@@ -49,8 +49,9 @@ func ReadCSV(r io.Reader, o CSVOptions) (f *window.Frame, notes []string, err er
 				window.ErrGrid, span, step, o.MaxPoints)
 		}
 		if cells > 100*float64(len(t.times)) {
-			return nil, nil, fmt.Errorf("%w: %d rows span %g s, one in a hundred of their usual step of %g s; look for a wrong time, or cut the file",
-				window.ErrGrid, len(t.times), span, step)
+			before, after, jump := t.longestGap()
+			return nil, nil, fmt.Errorf("%w: %d rows span %g s, less than one in a hundred of their usual steps of %g s; between lines %d and %d are %g s: look for a wrong time there, or cut the file",
+				window.ErrGrid, len(t.times), span, step, before, after, jump)
 		}
 		factor := math.Ceil(cells / float64(o.MaxPoints-1))
 		notes = append(notes, fmt.Sprintf("averaged over steps of %g s, %g times what the file has, to fit %d", step*factor, factor, o.MaxPoints))
@@ -78,6 +79,16 @@ func ReadCSV(r io.Reader, o CSVOptions) (f *window.Frame, notes []string, err er
 		notes = append(notes, fmt.Sprintf("%d of %d columns are counters; their rates were compared", counters, len(t.names)))
 	}
 	return f, notes, nil
+}
+
+// longestGap returns the lines between which the most time passes, in seconds.
+func (t *table) longestGap() (before, after int, seconds float64) {
+	for i := 1; i < len(t.times); i++ {
+		if d := t.times[i] - t.times[i-1]; d > seconds {
+			before, after, seconds = t.lines[i-1], t.lines[i], d
+		}
+	}
+	return before, after, seconds
 }
 
 // dropCopies makes gaps of values that are only repeated because their source
