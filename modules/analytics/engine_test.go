@@ -407,6 +407,34 @@ func TestTroubleInASignal(t *testing.T) {
 	}
 }
 
+// What fails many signals alike is told once.
+func TestSignalsThatFailAlike(t *testing.T) {
+	for _, c := range []struct {
+		signals string
+		want    string
+	}{
+		{"a", "signal a: away"},
+		{"a b c", "signals a, b, c: away"},
+		{"a b c d e", "signals a, b and 3 more: away"},
+	} {
+		var f signalFailures
+		for _, name := range strings.Fields(c.signals) {
+			f.add(name, errors.New("away"))
+		}
+		f.add("other", &panicked{value: "boom"})
+		err := f.join()
+		if got, want := err.Error(), c.want+"\nsignal other: panic: boom"; got != want {
+			t.Errorf("%s: %q, want %q", c.signals, got, want)
+		}
+		if p := (*panicked)(nil); !errors.As(err, &p) {
+			t.Errorf("%s: the panic is not found in %v", c.signals, err)
+		}
+	}
+	if err := new(signalFailures).join(); err != nil {
+		t.Errorf("nothing failed: %v", err)
+	}
+}
+
 // A source that fails, panics or ends is shown as down, and started anew.
 func TestTroubleInASource(t *testing.T) {
 	r := newRig(t)

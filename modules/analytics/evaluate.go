@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -129,7 +130,7 @@ func (p *pipelineRun) evaluate(ctx context.Context, s store.Store, h *history, a
 		p.lastRun, p.took = at, took
 		p.mu.Unlock()
 	}()
-	var errs []error
+	var failures signalFailures
 	samples, leftOut := 0, 0
 	for _, sig := range p.signals {
 		err := guard(func() error {
@@ -141,14 +142,48 @@ func (p *pipelineRun) evaluate(ctx context.Context, s store.Store, h *history, a
 			if ctx.Err() != nil {
 				return nil
 			}
-			errs = append(errs, fmt.Errorf("signal %s: %w", sig.Name, err))
+			failures.add(sig.Name, err)
 		}
 	}
 	p.mu.Lock()
 	p.samples, p.leftOut = samples, leftOut
 	p.total += uint64(samples)
 	p.mu.Unlock()
-	return errors.Join(errs...)
+	return failures.join()
+}
+
+// signalFailures are what went wrong in the signals of a pipeline. A store that is away
+// fails all of them alike, and says so once.
+type signalFailures struct {
+	names map[string][]string // by what the errors say
+	errs  []error             // one of each
+}
+
+func (f *signalFailures) add(name string, err error) {
+	text := err.Error()
+	if f.names == nil {
+		f.names = make(map[string][]string)
+	}
+	if f.names[text] == nil {
+		f.errs = append(f.errs, err)
+	}
+	f.names[text] = append(f.names[text], name)
+}
+
+func (f *signalFailures) join() error {
+	const named = 3
+	all := make([]error, len(f.errs))
+	for i, err := range f.errs {
+		switch names := f.names[err.Error()]; {
+		case len(names) == 1:
+			all[i] = fmt.Errorf("signal %s: %w", names[0], err)
+		case len(names) <= named:
+			all[i] = fmt.Errorf("signals %s: %w", strings.Join(names, ", "), err)
+		default:
+			all[i] = fmt.Errorf("signals %s and %d more: %w", strings.Join(names[:named-1], ", "), len(names)-named+1, err)
+		}
+	}
+	return errors.Join(all...)
 }
 
 func (p *pipelineRun) finish(err error) {

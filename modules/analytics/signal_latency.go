@@ -23,7 +23,6 @@ func latencies(name, help, metric string, by []string) []Signal {
 	labels := strings.Join(by, ", ")
 	native := fmt.Sprintf("sum by (%s) (rate(%s[%s]))", labels, metric, rateIntervalWord)
 	return signalsOfHistogram(name, help, by,
-		func(classic string) string { return fmt.Sprintf("histogram_avg(%s) or %s", native, classic) },
 		func(q, classic string) string {
 			return fmt.Sprintf("histogram_quantile(%s, %s) or %s", q, native, classic)
 		},
@@ -33,17 +32,17 @@ func latencies(name, help, metric string, by []string) []Signal {
 // classicLatencies are those of a histogram that is always a classic one.
 func classicLatencies(name, help, metric string, by []string) []Signal {
 	return signalsOfHistogram(name, help, by,
-		func(classic string) string { return classic },
 		func(_, classic string) string { return classic },
 		metric)
 }
 
-func signalsOfHistogram(name, help string, by []string, mean func(string) string, quantile func(q, classic string) string, metric string) []Signal {
+func signalsOfHistogram(name, help string, by []string, quantile func(q, classic string) string, metric string) []Signal {
 	labels := strings.Join(by, ", ")
+	// Sum and count are there with a native one too, and histogram_avg is not in every PromQL.
 	all := []Signal{{
 		Name: name + "_mean_seconds", Unit: "seconds", Good: Down, By: by, Help: help + ", on average.",
-		Expr: mean(fmt.Sprintf("sum by (%s) (rate(%s_sum[%s])) / sum by (%s) (rate(%s_count[%s]))",
-			labels, metric, rateIntervalWord, labels, metric, rateIntervalWord)),
+		Expr: fmt.Sprintf("sum by (%s) (rate(%s_sum[%s])) / sum by (%s) (rate(%s_count[%s]))",
+			labels, metric, rateIntervalWord, labels, metric, rateIntervalWord),
 	}}
 	for _, q := range quantiles {
 		all = append(all, Signal{

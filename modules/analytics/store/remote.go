@@ -83,6 +83,8 @@ type Remote struct {
 	dropped  atomic.Uint64
 	newest   atomic.Int64
 
+	plainUntil time.Time // until then no native histograms are sent; send's alone
+
 	mu        sync.Mutex
 	failed    error // of the last attempt to send
 	failedAt  time.Time
@@ -110,7 +112,7 @@ func OpenRemote(opts RemoteOptions) (*Remote, error) {
 	}
 	opts.Dir = dir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("directory of the queue: %w", err)
+		return nil, noDirectory(err)
 	}
 	s := &Remote{opts: opts, series: seriesSet{limit: opts.MaxSeries}}
 	if s.http, err = commoncfg.NewClientFromConfig(opts.HTTP, "analytics_store"); err != nil {
@@ -129,7 +131,7 @@ func OpenRemote(opts RemoteOptions) (*Remote, error) {
 		return nil, err
 	}
 	if err := s.locker.Lock(); err != nil {
-		return nil, fmt.Errorf("the queue's directory %s is in use by another process: stop that one, or set another dir: %w", dir, err)
+		return nil, notLocked(dir, err)
 	}
 	q, reader, notes, err := openQueue(dir, opts.MaxQueue, opts.Logger)
 	if err != nil {

@@ -68,9 +68,11 @@ func (s *Remote) sendBatch(batch []queueRecord) bool {
 	for _, r := range batch {
 		all = append(all, r.payload...)
 	}
-	err := s.deliver(all)
-	if !isRefused(err) {
-		return err == nil
+	err := error(errNoHistograms)
+	if time.Now().After(s.plainUntil) {
+		if err = s.deliver(all); !isRefused(err) {
+			return err == nil
+		}
 	}
 	// One bad series must not take the others with it.
 	var req prompb.WriteRequest
@@ -86,17 +88,21 @@ func (s *Remote) sendBatch(batch []queueRecord) bool {
 
 // divide sends halves of what was refused, down to the series that the server does not want.
 func (s *Remote) divide(series []prompb.TimeSeries, refused error) bool {
+	if refused == errNoHistograms {
+		if series = s.withoutHistograms(series); len(series) == 0 {
+			return true
+		}
+		if refused = s.deliverSeries(series); !isRefused(refused) {
+			return refused == nil
+		}
+	}
 	if len(series) <= 1 {
 		s.dropped.Add(uint64(len(series)))
 		s.note(func() { s.refused, s.refusedAt = refused, time.Now() })
 		return true
 	}
 	for _, half := range [][]prompb.TimeSeries{series[:len(series)/2], series[len(series)/2:]} {
-		payload, err := (&prompb.WriteRequest{Timeseries: half}).Marshal()
-		if err != nil {
-			return false
-		}
-		if err := s.deliver(payload); isRefused(err) {
+		if err := s.deliverSeries(half); isRefused(err) {
 			if !s.divide(half, err) {
 				return false
 			}
@@ -105,6 +111,39 @@ func (s *Remote) divide(series []prompb.TimeSeries, refused error) bool {
 		}
 	}
 	return true
+}
+
+// askAgain is how long a server that keeps no native histograms is sent none.
+const askAgain = 5 * time.Minute
+
+// withoutHistograms leaves out what the server does not keep. Histograms are there as
+// classic ones as well.
+func (s *Remote) withoutHistograms(series []prompb.TimeSeries) []prompb.TimeSeries {
+	now := time.Now()
+	if now.After(s.plainUntil) {
+		s.plainUntil = now.Add(askAgain)
+	}
+	var left uint64
+	rest := series[:0]
+	for _, ts := range series {
+		left += uint64(len(ts.Histograms))
+		if ts.Histograms = nil; len(ts.Samples) > 0 {
+			rest = append(rest, ts)
+		}
+	}
+	if left > 0 {
+		s.dropped.Add(left)
+		s.note(func() { s.refused, s.refusedAt = errNoHistograms, now })
+	}
+	return rest
+}
+
+func (s *Remote) deliverSeries(series []prompb.TimeSeries) error {
+	payload, err := (&prompb.WriteRequest{Timeseries: series}).Marshal()
+	if err != nil {
+		return err
+	}
+	return s.deliver(payload)
 }
 
 // deliver sends until the server answers for good.
@@ -151,6 +190,10 @@ type refusedError struct{ text string }
 
 func (e *refusedError) Error() string { return e.text }
 
+// errNoHistograms is what a Prometheus before 3.0 means that was not told to keep them.
+var errNoHistograms = &refusedError{"it keeps no native histograms, and all else is sent; " +
+	"start it with --enable-feature=native-histograms to have them as well"}
+
 func isRefused(err error) bool {
 	refused := (*refusedError)(nil)
 	return errors.As(err, &refused)
@@ -177,7 +220,13 @@ func (s *Remote) post(body []byte) (after time.Duration, err error) {
 	if resp.StatusCode/100 == 2 {
 		return 0, nil
 	}
-	answer := fmt.Sprintf("the server answers %s: %s", resp.Status, strings.ToValidUTF8(strings.TrimSpace(string(text)), "?"))
+	answer := "the server answers " + resp.Status
+	if said := strings.ToValidUTF8(strings.TrimSpace(string(text)), "?"); said != "" {
+		answer += ": " + said
+	}
+	if strings.Contains(answer, "native histograms are disabled") {
+		return 0, errNoHistograms
+	}
 	switch resp.StatusCode {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusConflict:
 		return 0, &refusedError{answer}
@@ -191,7 +240,18 @@ func (s *Remote) post(body []byte) (after time.Duration, err error) {
 	if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
 		after = min(time.Duration(n)*time.Second, time.Minute)
 	}
-	return after, errors.New(answer)
+	return after, errors.New(answer + wayIn(resp.StatusCode))
+}
+
+// wayIn says what to see to when the server does not let samples in.
+func wayIn(status int) string {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+		return "; see to basic_auth, bearer_token or header of the store"
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return "; see to url or write_url of the store, and that the server takes remote writes"
+	}
+	return ""
 }
 
 // withoutURL takes the URL out of an error: it may have a secret in its query.

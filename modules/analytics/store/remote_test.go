@@ -8,13 +8,17 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	commoncfg "github.com/prometheus/common/config"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
 	"github.com/caddy-lbpro/caddy-lbpro/modules/analytics/store"
 )
@@ -194,6 +198,45 @@ func TestRemoteRefusal(t *testing.T) {
 	}
 }
 
+// A Prometheus that keeps no native histograms, as one before 3.0 does untold, takes all else.
+func TestRemoteWithoutNativeHistograms(t *testing.T) {
+	real := prometheusServer(t)
+	real.args = slices.DeleteFunc(real.args, func(a string) bool { return a == "--enable-feature=native-histograms" })
+	if v, err := exec.Command(real.name, "--version").CombinedOutput(); err != nil || !strings.Contains(string(v), "version 2.") {
+		t.Skip("this Prometheus keeps native histograms in any case: it takes one of 2.x")
+	}
+	real.start()
+	t.Cleanup(real.kill)
+	way, down := outage(t, real.address)
+	s := openRemote(t, store.RemoteOptions{URL: way})
+	at := base()
+	const series, histograms, rounds = 30, 3, 4
+	down.Store(true) // so that all of it is sent at once
+	for i := range rounds {
+		appendAll(t, s, func(app storage.AppenderV2) error {
+			when := at.Add(time.Duration(i) * time.Second)
+			var err error
+			for k := range series {
+				err = errors.Join(err, put(app, when, float64(i), "__name__", "plain", "k", fmt.Sprint(k)))
+				if k < histograms {
+					_, e := app.Append(0, labels.FromStrings("__name__", "native", "k", fmt.Sprint(k)), 0, when.UnixMilli(), 0, tsdbutil.GenerateTestHistogram(1), nil, storage.AOptions{})
+					err = errors.Join(err, e)
+				}
+			}
+			return err
+		})
+	}
+	down.Store(false)
+	drained(t, s)
+	if v := instant(t, s, `sum(count_over_time(plain[10m]))`, at.Add(rounds*time.Second)); len(v) != 1 || v[0].F != series*rounds {
+		t.Errorf("what is no histogram is there: %v", v)
+	}
+	st := s.Status()
+	if !st.OK || st.Dropped != histograms*rounds || !strings.Contains(st.Problem, "--enable-feature=native-histograms") {
+		t.Errorf("the others are counted, and the way out is told: %+v", st)
+	}
+}
+
 // The queue is bounded: the oldest go first, and are counted.
 func TestRemoteQueueIsBounded(t *testing.T) {
 	const limit = 512 << 10
@@ -271,5 +314,21 @@ func TestRemoteHidesSecrets(t *testing.T) {
 	}
 	if shown += fmt.Sprint(err); strings.Contains(shown, "sesame") {
 		t.Errorf("a secret is shown: %s", shown)
+	}
+}
+
+// A server that does not let us in keeps us waiting, and what to see to is told.
+func TestRemoteTellsTheWayIn(t *testing.T) {
+	for status, want := range map[int]string{
+		http.StatusUnauthorized: "basic_auth", http.StatusNotFound: "write_url",
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }))
+		s := openRemote(t, store.RemoteOptions{URL: srv.URL})
+		appendAll(t, s, func(app storage.AppenderV2) error { return put(app, base(), 1, "__name__", "waits") })
+		eventually(t, "it is noticed", func() bool { return !s.Status().OK })
+		if st := s.Status(); st.Pending != 1 || st.Dropped != 0 || !strings.Contains(st.Problem, want) {
+			t.Errorf("%d: %+v", status, st)
+		}
+		srv.Close()
 	}
 }

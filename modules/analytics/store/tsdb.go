@@ -101,7 +101,7 @@ func OpenTSDB(opts TSDBOptions) (*TSDB, error) {
 		return nil, fmt.Errorf("directory of the store: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("directory of the store: %w", err)
+		return nil, noDirectory(err)
 	}
 	s := &TSDB{dir: dir, logger: opts.Logger, opts: opts}
 	s.open.changed = sync.NewCond(&s.open.mu)
@@ -113,7 +113,7 @@ func OpenTSDB(opts TSDBOptions) (*TSDB, error) {
 		return nil, err
 	}
 	if err := s.locker.Lock(); err != nil {
-		return nil, fmt.Errorf("the store's directory %s is in use by another process: stop that one, or set another dir: %w", dir, err)
+		return nil, notLocked(dir, err)
 	}
 	doctor := &doctor{dir: dir, logger: opts.Logger, started: time.Now()}
 	if s.db, err = doctor.open(tsdbOptions(opts)); err != nil {

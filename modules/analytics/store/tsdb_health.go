@@ -145,6 +145,21 @@ func wayOut(err error) string {
 	return "see the log; it goes on by itself when the cause is gone"
 }
 
+// noDirectory says that a store's directory cannot be made, and the way out.
+func noDirectory(err error) error {
+	return fmt.Errorf("directory of the store: %w; %s, or set another dir", err, wayOut(err))
+}
+
+// notLocked says why a directory's lock cannot be had. Mostly another process has it.
+func notLocked(dir string, err error) error {
+	for _, ours := range []error{os.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, ours) {
+			return noDirectory(err)
+		}
+	}
+	return fmt.Errorf("the directory %s is in use by another process: stop that one, or set another dir: %w", dir, err)
+}
+
 // Flush implements Store: what was written to the log is forced to disk.
 func (s *TSDB) Flush(ctx context.Context) error {
 	s.gate.RLock()
