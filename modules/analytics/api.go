@@ -115,7 +115,7 @@ func dispatch(w http.ResponseWriter, r *http.Request, path string, ending <-chan
 	}
 	if !slices.Contains(allowed, r.Method) {
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		return apiErrorf(http.StatusMethodNotAllowed, "method %.20q is not allowed here: use %s", r.Method, allowed[0])
+		return apiErrorf(http.StatusMethodNotAllowed, "method %.20q is not allowed here: use %s", r.Method, strings.Join(slices.DeleteFunc(allowed, func(m string) bool { return m == http.MethodHead }), " or "))
 	}
 	form, err := readForm(w, r)
 	if err != nil {

@@ -248,6 +248,4 @@ Pages of other sites get no answer.
 promtool query instant http://localhost:5000 'sum by (backend) (rate(caddy_lbpro_backend_requests_total[1m]))'
 promtool query instant http://localhost:2019/analytics up
 ` + "```" + `
-
-Raw samples of a range (` + "`up[5m]`" + ` by itself) are not given out.
 `

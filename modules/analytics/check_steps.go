@@ -94,7 +94,7 @@ func (c *checker) engine() bool {
 	case phaseRunning:
 		c.pass(name, "running for %v", time.Duration(s.UptimeSeconds*float64(time.Second)).Round(time.Second))
 	case phaseStarting:
-		c.fail(name, "it is still starting", "check again in a moment, or with --wait 1m")
+		c.notYet(name, "it is still starting", s.Settings.CollectIntervalSeconds)
 	default:
 		c.fail(name, cmp.Or(s.State, "no state"), cmp.Or(strings.Join(s.Problems, "; "), "start Caddy again, and look at its log"))
 	}
@@ -122,6 +122,8 @@ func (c *checker) modules() {
 }
 
 func (c *checker) start() {
+	interval := max(c.status.Settings.CollectIntervalSeconds, c.status.Settings.AnalyzeIntervalSeconds)
+	before := "" // a step that has failed, which the others wait for
 	for _, s := range c.status.Steps {
 		name := "start: " + s.Name
 		switch s.State {
@@ -131,11 +133,22 @@ func (c *checker) start() {
 			c.skip(name, "nothing to do")
 		case failed:
 			c.fail(name, s.Error, cmp.Or(s.Error, "look at Caddy's log"))
+			before = s.Name
 		default:
-			c.fail(name, s.State, "check again in a moment, or with --wait 1m")
+			if before != "" {
+				c.skip(name, "it waits for the step %s", before)
+				continue
+			}
+			c.notYet(name, s.State, interval)
 		}
 	}
 }
+
+// closed says that the store is not open, which is told as the step of the start and the
+// store, and that what rests on it has to wait.
+func (c *checker) closed() bool { return c.status.Store == nil }
+
+const waitsForStore = "it waits for the store"
 
 // late says how long ago something was last done, and whether that is too long.
 func (c *checker) late(last time.Time, interval float64) (ago time.Duration, late bool) {
@@ -151,10 +164,12 @@ func (c *checker) sources() {
 		name := "source " + s.Name
 		ago, late := c.late(s.LastRun, s.IntervalSeconds)
 		switch {
+		case s.LastRun.IsZero() && c.closed():
+			c.skip(name, waitsForStore)
 		case s.LastRun.IsZero():
 			c.notYet(name, "nothing has been collected yet", s.IntervalSeconds)
 		case s.State == "down":
-			c.fail(name, cmp.Or(s.LastError, "it is down"), "see that the target answers, and that its address in the configuration is right")
+			c.fail(name, cmp.Or(s.LastError, "it is down"), sourceFix(s.LastError))
 		case late:
 			c.fail(name, fmt.Sprintf("collected last %v ago, every %g s is due", ago, s.IntervalSeconds), "the machine may be overloaded; look at Caddy's log")
 		case s.LastSamples == 0:
@@ -165,13 +180,35 @@ func (c *checker) sources() {
 	}
 }
 
+// sourceFix says what to do about a target that is down. The words are those of Prometheus.
+func sourceFix(problem string) string {
+	for _, known := range []struct{ words, fix string }{
+		{"body size limit", "raise `max_size` of the source, if so much is what the target has to say"},
+		{"sample limit", "raise `max_samples` of the source, if the target has so many series"},
+		{"label_limit", "raise `max_labels` of the source, if the target has so many"},
+		{"label_name_length_limit", "raise `max_label_name` of the source, if the target has such long ones"},
+		{"label_value_length_limit", "raise `max_label_value` of the source, if the target has such long ones"},
+		{"HTTP status 401", "see to `basic_auth` or `bearer_token` of the source"},
+		{"HTTP status 403", "see to `basic_auth` or `bearer_token` of the source"},
+		{"HTTP status 404", "see that the path in the configuration is where the target has its metrics"},
+		{"HTTP status 30", "take the address that the target leads to, or `follow_redirects` in the source"},
+		{"valid start token", "see that the path in the configuration is where the target has its metrics: it answers with something else"},
+		{"deadline exceeded", "the target is slow: see to it, or raise `timeout` of the source and the interval"},
+	} {
+		if strings.Contains(problem, known.words) {
+			return known.fix
+		}
+	}
+	return "see that the target answers, and that its address in the configuration is right"
+}
+
 func waitFor(seconds float64) string {
 	return fmt.Sprintf("check again in %.0f s, or with --wait 1m", max(seconds, 1))
 }
 
 func (c *checker) pipelines() {
 	if len(c.status.Pipelines) == 0 {
-		c.fail("pipelines", "there is none", "use `lbpro` or `flowmaster`, or add a pipeline with signals to `analytics`")
+		c.skip("pipelines", "there is none: they come with `lbpro`, `flowmaster` and `metrics`, or add one with signals to `analytics`")
 	}
 	for _, p := range c.status.Pipelines {
 		name := "pipeline " + p.Name
@@ -180,7 +217,9 @@ func (c *checker) pipelines() {
 		case p.Signals == 0:
 			c.skip(name, "it joins the signals of %s", strings.Join(p.Joins, " and "))
 		case p.LastError != "":
-			c.fail(name, p.LastError, "correct the PromQL of the signal, or see to the source")
+			c.fail(name, p.LastError, "correct the PromQL of the signal, or see to the source or the store")
+		case p.LastRun.IsZero() && c.closed():
+			c.skip(name, waitsForStore)
 		case p.LastRun.IsZero():
 			c.notYet(name, "it has not run yet", p.IntervalSeconds)
 		case late:
@@ -196,7 +235,11 @@ func (c *checker) storage() {
 	const name = "store"
 	s := c.status.Store
 	if s == nil {
-		c.fail(name, "it is not open", cmp.Or(strings.Join(c.status.Problems, "; "), "check again in a moment, or with --wait 1m"))
+		if why := strings.Join(c.status.Problems, "; "); why != "" {
+			c.fail(name, "it is not open", why)
+		} else {
+			c.notYet(name, "it is not open", c.status.Settings.CollectIntervalSeconds)
+		}
 		return
 	}
 	ago, late := c.late(s.Newest, c.status.Settings.CollectIntervalSeconds)
@@ -215,6 +258,10 @@ func (c *checker) storage() {
 // query asks the store for what was collected last: only what was written can be read.
 func (c *checker) query() {
 	const name = "query"
+	if c.closed() {
+		c.skip(name, waitsForStore)
+		return
+	}
 	var a struct {
 		Data struct {
 			Result []struct {
@@ -262,6 +309,14 @@ const remoteDelay = time.Minute
 // correlation has one computed, over all that the windows have.
 func (c *checker) correlation() {
 	const name = "correlation"
+	switch {
+	case c.closed():
+		c.skip(name, waitsForStore)
+		return
+	case len(c.status.Pipelines) == 0:
+		c.skip(name, "there are no signals to compare")
+		return
+	}
 	interval := time.Duration(c.status.Settings.CollectIntervalSeconds * float64(time.Second))
 	from := c.stats.Time.Add(-min(analysisPoints*interval, time.Hour))
 	var a correlationAnswer

@@ -104,7 +104,15 @@ func TestCheckCommand(t *testing.T) {
 		{"no source", func(r *StatusReport) { r.Sources = nil }, []string{"sources"}, "add a source"},
 		{"pipeline failing", func(r *StatusReport) { r.Pipelines[0].LastError = "parse error" }, []string{"pipeline balancer"}, "PromQL"},
 		{"pipeline asleep", func(r *StatusReport) { r.Pipelines[0].LastRun = time.Now().Add(-time.Hour) }, []string{"pipeline balancer"}, "overloaded"},
-		{"no pipeline", func(r *StatusReport) { r.Pipelines = nil }, []string{"pipelines"}, "lbpro"},
+		{"source too large", func(r *StatusReport) {
+			r.Sources[0].State, r.Sources[0].LastError = "down", "a:1: body size limit exceeded"
+		}, []string{"source registry"}, "max_size"},
+		{"source locked", func(r *StatusReport) {
+			r.Sources[0].State, r.Sources[0].LastError = "down", "a:1: server returned HTTP status 401 Unauthorized"
+		}, []string{"source registry"}, "basic_auth"},
+		{"source elsewhere", func(r *StatusReport) {
+			r.Sources[0].State, r.Sources[0].LastError = "down", "a:1: server returned HTTP status 302 Found"
+		}, []string{"source registry"}, "follow_redirects"},
 		{"store closed", func(r *StatusReport) { r.Store = nil }, []string{"store"}, "check again"},
 		{"store full", func(r *StatusReport) { r.Store.OK, r.Store.Problem = false, "no space left" }, []string{"store"}, "no space left"},
 		{"store stale", func(r *StatusReport) { r.Store.Newest = time.Now().Add(-time.Hour) }, []string{"store"}, "room"},
@@ -129,6 +137,65 @@ func TestCheckCommand(t *testing.T) {
 		}
 		if out, err := runAnalytics(t, "status", "--address", c.admin); err != nil || !strings.Contains(out, "analytics is "+e.report.State) {
 			t.Errorf("%s: status: %v\n%s", tt.name, err, out)
+		}
+	}
+}
+
+// `analytics` by itself is a complete configuration, and nothing is wrong with it.
+func TestCheckCommandOfAnalyticsAlone(t *testing.T) {
+	s := newTestStore(t)
+	e := &fakeEngine{store: s, report: healthyReport()}
+	e.report.Pipelines, e.report.UptimeSeconds = nil, 10000
+	s.putUp(t, time.Now())
+	withApps(t, map[string]any{"analytics": e})
+	c := startAPICaddy(t, "", "")
+	steps, err := c.check()
+	if err != nil {
+		t.Errorf("%v: %+v", err, steps)
+	}
+	for _, name := range []string{"module lbpro", "pipelines", "correlation"} {
+		if steps[name].State != checkSkipped {
+			t.Errorf("%+v", steps[name])
+		}
+	}
+	if !strings.Contains(steps["pipelines"].Detail, "`lbpro`") {
+		t.Errorf("it does not say where pipelines come from: %+v", steps["pipelines"])
+	}
+}
+
+// A store that cannot be opened is the one failure; what rests on it waits for it, however
+// long that takes, and is not sent looking elsewhere.
+func TestCheckCommandWithoutStore(t *testing.T) {
+	const why = "store: directory of the store: permission denied; give the user that runs Caddy the right to write there"
+	for _, uptime := range []float64{3, 10000} {
+		e := &fakeEngine{report: healthyReport()}
+		r := e.report
+		r.State, r.Problems, r.UptimeSeconds, r.Store = phaseDegraded, []string{why}, uptime, nil
+		r.Steps = []Step{
+			{Name: stepPipelines, State: done}, {Name: stepStore, State: failed, Error: why},
+			{Name: stepHistory, State: waiting}, {Name: stepSources, State: waiting}, {Name: stepAnalyses, State: waiting},
+		}
+		r.Sources[0].LastRun, r.Pipelines[0].LastRun = time.Time{}, time.Time{}
+		withApps(t, map[string]any{"analytics": e})
+		c := startAPICaddy(t, "", "")
+		steps, err := c.check()
+		if err == nil {
+			t.Errorf("after %v s it passes: %+v", uptime, steps)
+		}
+		for name, s := range steps {
+			want := checkSkipped
+			switch name {
+			case "engine", "start: store", "store":
+				want = checkFailed
+				if s.Fix != why {
+					t.Errorf("%+v", s)
+				}
+			case "admin API", "start: pipelines":
+				want = checkPassed
+			}
+			if s.State != want {
+				t.Errorf("after %v s: %+v, want %s", uptime, s, want)
+			}
 		}
 	}
 }
@@ -160,13 +227,15 @@ func TestCheckCommandWithoutTheRest(t *testing.T) {
 }
 
 func TestStatusCommand(t *testing.T) {
-	withApps(t, map[string]any{"analytics": &fakeEngine{report: healthyReport()}})
+	report := healthyReport()
+	report.Store.Problem = "the server refused samples"
+	withApps(t, map[string]any{"analytics": &fakeEngine{report: report}})
 	c := startAPICaddy(t, "", "")
 	out, err := runAnalytics(t, "status", "--address", c.admin)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"analytics is running since", "registry", "balancer", "cross (balancer × network)", "store: memory, ok, 100 series, 2.0 KiB, back to 1m", "here"} {
+	for _, want := range []string{"analytics is running since", "registry", "balancer", "cross (balancer × network)", "store: memory, ok, 100 series, 2.0 KiB, back to 1m", "here", "the server refused samples"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not print %q:\n%s", want, out)
 		}
@@ -212,14 +281,21 @@ func TestCheckCommandWaits(t *testing.T) {
 	// Right after the start nothing has been collected.
 	e.report = healthyReport()
 	e.report.UptimeSeconds = 3
+	e.report.Steps = append(e.report.Steps, Step{Name: stepAnalyses, State: running})
 	e.report.Sources[0].LastRun, e.report.Pipelines[0].LastRun, e.report.Store.Newest = time.Time{}, time.Time{}, time.Time{}
 	steps, err = c.check()
-	for _, name := range []string{"source registry", "pipeline balancer", "store", "correlation"} {
+	for _, name := range []string{"start: analyses", "source registry", "pipeline balancer", "store", "correlation"} {
 		if steps[name].State != checkWaiting {
 			t.Errorf("%s: %+v", name, steps[name])
 		}
 	}
 	if err != nil {
 		t.Errorf("it waits: %v", err)
+	}
+	// And before that the store is read.
+	e.report.State, e.report.Store = phaseStarting, nil
+	steps, err = c.check()
+	if err != nil || steps["engine"].State != checkWaiting || steps["store"].State != checkWaiting {
+		t.Errorf("it starts: %v %+v", err, steps)
 	}
 }

@@ -87,6 +87,9 @@ func (r *StatusReport) print(out io.Writer, now time.Time) error {
 			state = "cannot be written: " + s.Problem
 		}
 		row(fmt.Sprintf("store: %s, %s, %s series, %s", s.Kind, state, humanize.Comma(int64(s.Series)), humanize.IBytes(uint64(max(s.Bytes, 0)))) + shortReach(s.Oldest, now) + shortPlace(s.Location))
+		if s.OK && s.Problem != "" {
+			row("  " + s.Problem)
+		}
 		for _, n := range s.Notes {
 			row("  " + n)
 		}
