@@ -105,7 +105,7 @@ func TestAPIDispatch(t *testing.T) {
 	if r := c.ask("POST", c.site+"/api/stats", "a=b", nil).check(t, "POST", 405, nil); r.Header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("Allow: %q", r.Header.Get("Allow"))
 	}
-	c.ask("DELETE", c.site+"/api/v1/query", "", nil).check(t, "DELETE", 405, nil)
+	c.ask("DELETE", c.site+"/api/v1/query", "", nil).check(t, "DELETE", 405, nil).mentions(t, "use GET or POST")
 	var index indexAnswer
 	r := c.get("/api", 200, &index)
 	if len(index.Resources) != len(resources) || r.Header.Get("Cache-Control") != "no-store" || r.Header.Get("Content-Type") != "application/json" {
