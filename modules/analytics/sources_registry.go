@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/alecthomas/units"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,11 +40,21 @@ type RegistrySource struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// How long collecting may take, at most the interval. Default: 10s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
+	// How many samples a collection may bring. With more it fails. A backend has some 170,
+	// most of them buckets. Default: 250000.
+	MaxSamples int `json:"max_samples,omitempty"`
+	// How many bytes a collection may have. With more it fails. Default: 64 MiB.
+	MaxSize int64 `json:"max_size,omitempty"`
 
 	logger   *slog.Logger
 	gatherer prometheus.Gatherer
 	scraping *scraping
 }
+
+const (
+	registrySamples = 250_000
+	registryBytes   = 64 << 20
+)
 
 // CaddyModule returns the Caddy module information.
 func (*RegistrySource) CaddyModule() caddy.ModuleInfo {
@@ -87,12 +98,24 @@ func (r *RegistrySource) Provision(ctx caddy.Context) error {
 	}
 	// It never leaves the process.
 	r.scraping.scrape.EnableCompression = false
+	// Hundreds of backends are no mishap of somebody else's; the store has a limit as well.
+	r.scraping.scrape.SampleLimit, r.scraping.scrape.BodySizeLimit = registrySamples, registryBytes
+	if r.MaxSamples > 0 {
+		r.scraping.scrape.SampleLimit = uint(r.MaxSamples)
+	}
+	if r.MaxSize > 0 {
+		r.scraping.scrape.BodySizeLimit = units.Base2Bytes(r.MaxSize)
+	}
 	return nil
 }
 
 // Validate implements caddy.Validator.
 func (r *RegistrySource) Validate() error {
-	return noShorter("timeout", r.Timeout, 10*time.Millisecond)
+	return errors.Join(
+		noShorter("timeout", r.Timeout, 10*time.Millisecond),
+		atLeast("max_samples", int64(r.MaxSamples), 1),
+		atLeast("max_size", r.MaxSize, 1),
+	)
 }
 
 // Run implements Source.
@@ -199,9 +222,11 @@ func (*pipes) Addr() net.Addr { return &net.UnixAddr{Name: "registry", Net: "pip
 // UnmarshalCaddyfile sets up the source. Syntax:
 //
 //	source registry [<name>] {
-//	    instance <value>
-//	    label    <name> <value>
-//	    timeout  <duration>
+//	    instance    <value>
+//	    label       <name> <value>
+//	    timeout     <duration>
+//	    max_samples <n>
+//	    max_size    <size>
 //	}
 func (r *RegistrySource) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the type
@@ -222,8 +247,12 @@ func (r *RegistrySource) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = labelArgs(d, &r.Labels)
 		case "timeout":
 			err = argument.Duration(d, &r.Timeout)
+		case "max_samples":
+			err = argument.Count(d, &r.MaxSamples)
+		case "max_size":
+			err = argument.Size(d, &r.MaxSize)
 		default:
-			err = d.Errf("unrecognized subdirective %q; the source registry takes instance, label and timeout", name)
+			err = d.Errf("unrecognized subdirective %q; the source registry takes instance, label, timeout, max_samples and max_size", name)
 		}
 		if err != nil {
 			return err

@@ -164,6 +164,43 @@ func TestRegistrySourceCollectsAtOnce(t *testing.T) {
 	}
 }
 
+// manyGauges is a collector of so many series.
+type manyGauges struct {
+	desc *prometheus.Desc
+	n    int
+}
+
+func (m manyGauges) Describe(ch chan<- *prometheus.Desc) { ch <- m.desc }
+func (m manyGauges) Collect(ch chan<- prometheus.Metric) {
+	for i := range m.n {
+		ch <- prometheus.MustNewConstMetric(m.desc, prometheus.GaugeValue, float64(i), fmt.Sprintf("127.0.0.1:%d", i))
+	}
+}
+
+// A process with hundreds of backends is collected from without a word about it, and what is
+// too much is configurable.
+func TestRegistrySourceOfManySeries(t *testing.T) {
+	const n = 90_000
+	many := manyGauges{prometheus.NewDesc("test_many", "h", []string{"backend"}, nil), n}
+	_, c, stop := runSource(t, testRegistry(t, many), time.Hour)
+	eventually(t, "a collection", func() bool { n, _ := c.of(""); return n >= 1 })
+	if _, last := c.of(""); last.Err != nil || last.Samples < n {
+		t.Errorf("%+v", last)
+	}
+	stop()
+	for name, limit := range map[string]*RegistrySource{"sample limit": {MaxSamples: n - 1}, "body size limit": {MaxSize: 1 << 20}} {
+		provision(t, limit)
+		reg := prometheus.NewPedanticRegistry()
+		reg.MustRegister(many)
+		limit.gatherer = reg
+		_, c, _ := runSource(t, limit, time.Hour)
+		eventually(t, "a failure", func() bool { n, _ := c.of(""); return n >= 1 })
+		if _, last := c.of(""); last.Err == nil || !strings.Contains(last.Err.Error(), name) || sourceFix(last.Err.Error()) == sourceFix("") {
+			t.Errorf("%s: %+v", name, last)
+		}
+	}
+}
+
 // A collector that fails takes no other with it.
 func TestRegistrySourceBrokenCollector(t *testing.T) {
 	good := prometheus.NewGauge(prometheus.GaugeOpts{Name: "test_good", Help: "h"})
