@@ -109,14 +109,14 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) (err error) {
 		frame = demoLine
 	}
 	if !s.live {
-		s.print(view.addresses())
+		s.print(view.addresses(0))
 	}
 	s.open()
 	err = every(ctx, frame, func() error {
 		view.look(time.Now())
 		if s.live {
-			width, _ := s.size()
-			s.draw(view.frame(s.color, width))
+			width, height := s.size()
+			s.draw(view.frame(s.color, width, height))
 		} else {
 			s.draw(view.report())
 		}

@@ -15,8 +15,9 @@ const (
 	demoWide = 110
 )
 
-// frame draws everything.
-func (v *demoView) frame(color bool, width int) []string {
+// frame draws everything. On a terminal of few rows fewer of the events are shown, so that
+// the addresses are.
+func (v *demoView) frame(color bool, width, height int) []string {
 	paint := func(c ...cell) string { return table{c}.lines(color, width)[0] }
 	load := fmt.Sprintf("%.0f requests/s", v.o.rate)
 	if v.o.stock {
@@ -32,32 +33,49 @@ func (v *demoView) frame(color bool, width int) []string {
 	lines = append(lines, "")
 	lines = append(lines, v.backends(width).lines(color, width)...)
 	lines = append(lines, "")
-	for i := range demoNews {
+	below := []string{"", paint(styled("from another terminal:", dim))}
+	for _, a := range v.addresses(width) {
+		below = append(below, paint(left(a)))
+	}
+	rows := demoNews
+	if height > 0 {
+		rows = min(max(height-len(lines)-len(below), 1), rows)
+	}
+	news := v.news[max(0, len(v.news)-rows):]
+	for i := range rows {
 		text := ""
-		if i < len(v.news) {
-			text = v.news[i]
+		if i < len(news) {
+			text = news[i]
 		}
 		lines = append(lines, paint(left(text)))
 	}
-	lines = append(lines, "", paint(styled("from another terminal:", dim)))
-	for _, a := range v.addresses() {
-		lines = append(lines, paint(left("  "+a)))
-	}
-	return lines
+	return append(lines, below...)
 }
 
-// addresses are what to look at while it runs.
-func (v *demoView) addresses() []string {
+// addresses are what to look at while it runs: several in a row where all of them fit.
+func (v *demoView) addresses(width int) []string {
 	admin := v.world.admin
-	lines := []string{
-		"caddy lbpro status --why --address " + admin,
-		"curl http://" + v.world.sides[0].addr + "/       curl http://" + admin + "/metrics",
+	rows := [][]string{
+		{"caddy lbpro status --why --address " + admin},
+		{"curl http://" + v.world.sides[0].addr + "/", "curl http://" + admin + "/metrics"},
 	}
 	if api := v.world.api; api != "" {
-		lines = append(lines,
-			"caddy analytics check --address "+admin,
-			"curl http://"+api+"/api/stats       curl http://"+api+"/api/analytics/summary       curl http://"+api+"/api/analytics/correlation",
+		rows = append(rows,
+			[]string{"caddy analytics check --address " + admin},
+			[]string{"curl http://" + api + "/api/stats", "curl http://" + api + "/api/analytics/summary", "curl http://" + api + "/api/analytics/correlation"},
 		)
+	}
+	const indent, between = "  ", "       "
+	var lines []string
+	for _, row := range rows {
+		whole := strings.Join(row, between)
+		if width > 0 && len(indent)+len(whole) > width {
+			for _, one := range row {
+				lines = append(lines, indent+one)
+			}
+			continue
+		}
+		lines = append(lines, indent+whole)
 	}
 	return lines
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,40 @@ func TestDemoSaysWhatIsWrong(t *testing.T) {
 	refuses(t, []string{"--rate"}, "demo", "--rate", "0")
 	refuses(t, []string{"--http-port"}, "demo", "--http-port", "70000")
 	refuses(t, []string{"duration"}, "demo", "--duration", "-5s")
+}
+
+// On the least of usual terminals everything is to be seen that can be: all addresses, and
+// the newest events.
+func TestDemoOnASmallTerminal(t *testing.T) {
+	began := time.Now()
+	w := &demoWorld{admin: "127.0.0.1:20545", api: "127.0.0.1:31090"}
+	for _, name := range []string{"lbpro", "reverse_proxy"} {
+		w.sides = append(w.sides, &demoSide{name: name, addr: "127.0.0.1:25859", crowd: newCrowd("")})
+	}
+	v := &demoView{o: demoOptions{rate: 50}, world: w, play: newDemoPlay(nil, began), began: began, now: began, past: []demoSample{{at: began}}}
+	const backends = 4 // rows that are not drawn here
+	for i := range demoNews {
+		v.news = append(v.news, "event "+strconv.Itoa(i))
+	}
+	for _, c := range []struct{ width, height, events int }{{80, 24, 2}, {200, 24, 4}, {80, 50, demoNews}, {200, 50, demoNews}} {
+		lines := v.frame(false, c.width, c.height-backends)
+		text := strings.Join(lines, "\n") + "\n"
+		if len(lines)+backends > c.height {
+			t.Errorf("%dx%d: %d lines", c.width, c.height, len(lines))
+		}
+		for _, want := range []string{
+			"caddy lbpro status --why --address 127.0.0.1:20545\n", "curl http://127.0.0.1:25859/", "curl http://127.0.0.1:20545/metrics\n",
+			"caddy analytics check --address 127.0.0.1:20545\n", "curl http://127.0.0.1:31090/api/stats", "/api/analytics/summary", "/api/analytics/correlation\n",
+			"event 7\n",
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%dx%d: no %q in\n%s", c.width, c.height, want, text)
+			}
+		}
+		if n := strings.Count(text, "event "); n != c.events {
+			t.Errorf("%dx%d: %d events, want %d:\n%s", c.width, c.height, n, c.events, text)
+		}
+	}
 }
 
 // Every act puts its fault on every victim, and takes it off before the next.
