@@ -88,7 +88,7 @@ func (s *Remote) sendBatch(batch []queueRecord) bool {
 
 // divide sends halves of what was refused, down to the series that the server does not want.
 func (s *Remote) divide(series []prompb.TimeSeries, refused error) bool {
-	if refused == errNoHistograms {
+	if errors.Is(refused, errNoHistograms) {
 		if series = s.withoutHistograms(series); len(series) == 0 {
 			return true
 		}
