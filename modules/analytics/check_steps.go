@@ -183,6 +183,7 @@ func (c *checker) sources() {
 // sourceFix says what to do about a target that is down. The words are those of Prometheus.
 func sourceFix(problem string) string {
 	for _, known := range []struct{ words, fix string }{
+		{"storing what was collected", "see to the store"},
 		{"body size limit", "raise `max_size` of the source, if so much is what the target has to say"},
 		{"sample limit", "raise `max_samples` of the source, if the target has so many series"},
 		{"label_limit", "raise `max_labels` of the source, if the target has so many"},

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -133,8 +134,22 @@ func TestTSDBDamage(t *testing.T) {
 				cut(t, name, 3)
 			}
 		}, "block", .2},
-		{"a bit in the log", func(dir string) { flip(t, biggest(t, dir, "wal/0*"), middle) }, "wal", .5},
+		{"a bit in the log", func(dir string) { flip(t, biggest(t, dir, "wal/0*"), middle) }, "wal was damaged at byte", .5},
 		{"half a log", func(dir string) { cut(t, biggest(t, dir, "wal/0*"), 2) }, "wal", .5},
+		{"a bit in the first page of the end of the log", func(dir string) {
+			flip(t, newest(t, dir), func(size int) int { return min(size, 32<<10) / 3 })
+		}, "wal was damaged at byte", .5},
+		{"the last write to the log", func(dir string) {
+			name := newest(t, dir)
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			written := len(bytes.TrimRight(b, "\x00")) // pages end in zeros
+			if err := os.Truncate(name, int64(written-50)); err != nil {
+				t.Fatal(err)
+			}
+		}, "last write to the wal was cut short", .5},
 		{"a checkpoint", func(dir string) { flip(t, find(t, dir, "wal/checkpoint*/0*")[0], middle) }, "checkpoint", .5},
 		{"no checkpoint", func(dir string) {
 			if err := os.RemoveAll(find(t, dir, "wal/checkpoint*")[0]); err != nil {
@@ -155,6 +170,9 @@ func TestTSDBDamage(t *testing.T) {
 			}
 			if c.note != "" && !strings.Contains(strings.Join(st.Notes, "\n"), c.note) {
 				t.Errorf("notes %q do not tell of the %s", st.Notes, c.note)
+			}
+			if notes := strings.Join(st.Notes, "\n"); strings.Contains(notes, "its 0 B") || c.note != "" && !strings.Contains(notes, filepath.Join(st.Location, "set-aside", "2")) {
+				t.Errorf("notes %q do not tell where that is", st.Notes)
 			}
 			if got := count(t, s, end); got < whole*c.least {
 				t.Errorf("%v of %v samples are kept: %q", got, whole, st.Notes)
@@ -191,6 +209,25 @@ func cut(t *testing.T, name string, by int) {
 	if err := os.Truncate(name, size); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// newest is the last segment of the log that has something in it.
+func newest(t *testing.T, dir string) (name string) {
+	t.Helper()
+	for _, f := range find(t, dir, "wal/0*") {
+		info, err := os.Stat(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() == 0 { // it would be the end
+			if err := os.Remove(f); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		name = f
+	}
+	return name
 }
 
 func biggest(t *testing.T, dir, pattern string) (name string) {

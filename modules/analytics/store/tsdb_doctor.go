@@ -130,7 +130,7 @@ func (d *doctor) checkpoint() error {
 	if err != nil {
 		return nil //nolint:nilerr // there is none
 	}
-	_, damage := readLog(func() (io.ReadCloser, error) { return wlog.NewSegmentsReader(dir) }, nil)
+	_, _, damage := readLog(func() (io.ReadCloser, error) { return wlog.NewSegmentsReader(dir) }, nil)
 	if damage == nil {
 		return nil
 	}
@@ -144,7 +144,7 @@ func (d *doctor) checkpoint() error {
 	}
 	records := 0
 	var failed error
-	_, _ = readLog(func() (io.ReadCloser, error) { return wlog.NewSegmentsReader(dir) }, func(rec []byte) error {
+	_, _, _ = readLog(func() (io.ReadCloser, error) { return wlog.NewSegmentsReader(dir) }, func(rec []byte) error {
 		records++
 		failed = w.Log(rec)
 		return failed
@@ -174,7 +174,7 @@ func (d *doctor) log(name string) error {
 		first = max(first, checkpoint+1)
 	}
 	for i := first; i <= last; i++ {
-		offset, damage := readLog(func() (io.ReadCloser, error) {
+		offset, end, damage := readLog(func() (io.ReadCloser, error) {
 			s, err := wlog.OpenReadSegment(wlog.SegmentName(dir, i))
 			if err != nil {
 				return nil, err
@@ -184,11 +184,17 @@ func (d *doctor) log(name string) error {
 		if damage == nil {
 			continue
 		}
+		// An unfinished write is the end of the log. What has more behind it was whole once.
+		info, err := os.Stat(wlog.SegmentName(dir, i))
+		if err != nil {
+			return err
+		}
+		torn := i == last && end >= info.Size()
 		bytes, err := d.copyAside(name, i, last, offset)
 		if err != nil {
 			return err
 		}
-		if bytes <= tornTail {
+		if torn {
 			d.note("the last write to the %s was cut short, as by a killed process or a loss of power; its %s are in %s",
 				name, humanize.IBytes(uint64(bytes)), d.aside)
 		} else {
@@ -200,25 +206,24 @@ func (d *doctor) log(name string) error {
 	return nil
 }
 
-// tornTail is how much of a log may end in an unfinished write without a word of damage.
-const tornTail = 256 << 10
-
-// readLog reads a log to its end, or to the first damage and where that is.
-func readLog(open func() (io.ReadCloser, error), each func([]byte) error) (at int64, damage error) {
+// readLog reads a log to its end, or to the first damage: to the end of the last sound
+// record, and of what could not be read. Behind the end of a segment zeros are read.
+func readLog(open func() (io.ReadCloser, error), each func([]byte) error) (sound, end int64, damage error) {
 	rc, err := open()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer rc.Close()
 	r := wlog.NewReader(rc)
 	for r.Next() {
+		sound = r.Offset()
 		if each != nil {
 			if err := each(r.Record()); err != nil {
-				return r.Offset(), err
+				return sound, sound, err
 			}
 		}
 	}
-	return r.Offset(), r.Err()
+	return sound, r.Offset(), r.Err()
 }
 
 // examineBlock reads all of a block, each part of which has a checksum.
