@@ -322,13 +322,20 @@ func TestRemoteTellsTheWayIn(t *testing.T) {
 	for status, want := range map[int]string{
 		http.StatusUnauthorized: "basic_auth", http.StatusNotFound: "write_url",
 	} {
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }))
+		var open atomic.Bool
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !open.Load() {
+				w.WriteHeader(status)
+			}
+		}))
 		s := openRemote(t, store.RemoteOptions{URL: srv.URL})
 		appendAll(t, s, func(app storage.AppenderV2) error { return put(app, base(), 1, "__name__", "waits") })
 		eventually(t, "it is noticed", func() bool { return !s.Status().OK })
 		if st := s.Status(); st.Pending != 1 || st.Dropped != 0 || !strings.Contains(st.Problem, want) {
 			t.Errorf("%d: %+v", status, st)
 		}
+		open.Store(true)
+		drained(t, s)
 		srv.Close()
 	}
 }
